@@ -1,0 +1,59 @@
+%% @private The OTP application: configuration first, then the supervisor.
+-module(erlmcp_instrumentation_app).
+
+-behaviour(application).
+
+-export([start/2]).
+-export([stop/1]).
+
+-spec start(application:start_type(), term()) -> {ok, pid()} | {error, term()}.
+start(_Type, _Args) ->
+    case erlmcp_instrumentation_config:load() of
+        {ok, Config} ->
+            start_configured(Config);
+        {error, Reason} ->
+            fail(Reason, erlmcp_instrumentation_config:format_error(Reason))
+    end.
+
+-spec start_configured(erlmcp_instrumentation_config:config()) -> {ok, pid()} | {error, term()}.
+start_configured(Config) ->
+    Limits = maps:with([series_limit, node_series_limit, metrics_limit, default_buckets], Config),
+    Floats = [float(Bound) || Bound <- maps:get(default_buckets, Limits)],
+    ok = erlmcp_instrumentation_nif:configure(Limits#{default_buckets := Floats}),
+    ok = record_build_info(),
+    case erlmcp_instrumentation_sup:start_link(Config) of
+        {ok, Pid} ->
+            {ok, Pid};
+        {error, {shutdown, {failed_to_start_child, _Child, {shutdown, {Tag, Text}}}}} ->
+            fail({Tag, Text}, Text);
+        {error, Reason} ->
+            {error, Reason}
+    end.
+
+-spec stop(term()) -> ok.
+stop(_State) ->
+    ok.
+
+%% One line that says what to do, beside the term that the starter gets.
+-spec fail(term(), binary()) -> {error, term()}.
+fail(Reason, Text) ->
+    logger:error("erlmcp_instrumentation does not start: ~ts", [Text],
+                 #{domain => [erlmcp, instrumentation]}),
+    {error, Reason}.
+
+-spec record_build_info() -> ok.
+record_build_info() ->
+    #{version := NifVersion} = erlmcp_instrumentation_nif:stats(),
+    {ok, Version} = application:get_key(erlmcp_instrumentation, vsn),
+    Name = <<"erlmcp_build_info">>,
+    Description = <<"Versions of the library, of its native part and of Erlang/OTP.">>,
+    ok = erlmcp_instrumentation_nif:declare(info, Name, #{
+        library => true, description => Description, unit => nil,
+        buckets => nil, limit => nil
+    }),
+    _ = erlmcp_instrumentation_nif:bind(info, Name, #{
+        version => Version,
+        nif => NifVersion,
+        otp => erlang:system_info(otp_release)
+    }),
+    ok.

@@ -1,0 +1,132 @@
+%% @doc The behaviour of modules that gather metric families at scrape time.
+%%
+%% A collector reads figures that somebody else keeps (the Erlang VM, mnesia,
+%% an application of yours) each time that a scrape asks for them. It holds no
+%% state, runs in a process of its own that lives for one gathering, and may
+%% crash or hang: only its own families are then missing from that scrape.
+%%
+%% ```
+%% -module(my_collector).
+%% -behaviour(erlmcp_instrumentation_collector).
+%% -export([collect/1]).
+%%
+%% collect(_Opts) ->
+%%     [erlmcp_instrumentation_collector:family(
+%%        <<"my_pool_workers">>, gauge, <<"Workers in the pool.">>,
+%%        [{[{<<"state">>, idle}], my_pool:idle()},
+%%         {[{<<"state">>, busy}], my_pool:busy()}])].
+%% '''
+%%
+%% Build families with {@link family/4}: it leaves out what
+%% is not a number, so that one VM figure that is `unknown' on some platform
+%% costs its own sample and not the scrape.
+-module(erlmcp_instrumentation_collector).
+
+-export([family/4]).
+-export([aliases/3]).
+-export([attempt/1]).
+-export([check/1]).
+
+-export_type([family/0, kind/0, sample/0, labels/0, label_value/0, opts/0, alias/0]).
+
+-type kind() :: counter | gauge | untyped.
+-type label_value() :: binary() | atom() | integer().
+-type labels() :: [{Name :: binary(), label_value()}].
+-type sample() :: {labels(), number()}.
+-type family() :: {Name :: binary(), kind(), Help :: binary(), [sample()]}.
+%% A counter's name ends in `_total'; the help text is one line or more of UTF-8.
+-type opts() :: #{legacy_names := boolean(), atom() => term()}.
+%% What every collector is told. `legacy_names' asks for the names of older
+%% prometheus.erl versions beside the current ones.
+-type alias() :: {Current :: binary(), Older :: binary(), kind()}.
+
+%% The range that the exposition carries without rounding.
+-define(MIN_INTEGER, -16#8000000000000000).
+-define(MAX_INTEGER, 16#FFFFFFFFFFFFFFFF).
+
+-callback collect(opts()) -> [family()].
+%% Gathers the families now. Called at each scrape, in a process of its own.
+
+-callback prepare(opts()) -> term().
+%% Called once, when the process that answers scrapes starts.
+
+-optional_callbacks([prepare/1]).
+
+%% @doc Builds a family from values as the VM gave them.
+%%
+%% `Values' is either one value, for a family without labels, or a list of
+%% labels with values. A value that is not a number of at most 64 bits (the
+%% atoms `unknown', `undefined' and `infinity' among them) is left out; the
+%% family is returned even when nothing is left. Sends no message, never raises.
+-spec family(binary(), kind(), binary(), Values :: [{labels(), term()}] | term()) -> family().
+family(Name, Kind, Help, Values) when is_list(Values) ->
+    {Name, Kind, Help, [Sample || {_Labels, Value} = Sample <- Values, is_value(Value)]};
+family(Name, Kind, Help, Value) ->
+    family(Name, Kind, Help, [{[], Value}]).
+
+%% @doc Appends the families' older names when the options ask for them.
+%%
+%% Each alias repeats the samples of a current family under the older name with
+%% the kind given; an alias of a family that is not there is ignored.
+-spec aliases([family()], [alias()], opts()) -> [family()].
+aliases(Families, Aliases, #{legacy_names := true}) ->
+    Families ++
+        [{Older, Kind, <<"Older name of ", Current/binary, ". ", Help/binary>>, Samples}
+         || {Current, Older, Kind} <- Aliases,
+            {Name, _Kind, Help, Samples} <- Families,
+            Name =:= Current];
+aliases(Families, _Aliases, _Opts) ->
+    Families.
+
+%% @doc The result of `Read', or `undefined' when it raises an error or exits.
+%%
+%% For items that some OTP release, emulator flag or platform does not have, and
+%% for servers that stop while they are asked. Throws pass through.
+-spec attempt(fun(() -> Value)) -> Value | undefined.
+attempt(Read) ->
+    try
+        Read()
+    catch
+        error:_ -> undefined;
+        exit:_ -> undefined
+    end.
+
+%% @doc Whether a collector's answer is a list of families that can be exposed.
+%%
+%% Looks at every sample: one malformed term would otherwise cost the whole
+%% scrape where it is encoded.
+-spec check(term()) -> ok | {error, {bad_families | bad_family, term()}}.
+check(Families) when is_list(Families) ->
+    try lists:dropwhile(fun is_family/1, Families) of
+        [] -> ok;
+        [Bad | _] -> {error, {bad_family, Bad}}
+    catch
+        error:_ -> {error, {bad_families, Families}}
+    end;
+check(Other) ->
+    {error, {bad_families, Other}}.
+
+-spec is_family(term()) -> boolean().
+is_family({Name, Kind, Help, Samples}) when
+    is_binary(Name), is_binary(Help), is_list(Samples),
+    (Kind =:= counter orelse Kind =:= gauge orelse Kind =:= untyped)
+->
+    lists:all(fun is_sample/1, Samples);
+is_family(_) ->
+    false.
+
+-spec is_sample(term()) -> boolean().
+is_sample({Labels, Value}) when is_list(Labels) ->
+    is_value(Value) andalso lists:all(fun is_label/1, Labels);
+is_sample(_) ->
+    false.
+
+-spec is_label(term()) -> boolean().
+is_label({Name, Value}) ->
+    is_binary(Name) andalso (is_atom(Value) orelse is_binary(Value) orelse is_integer(Value));
+is_label(_) ->
+    false.
+
+-spec is_value(term()) -> boolean().
+is_value(Value) when is_integer(Value) -> Value >= ?MIN_INTEGER andalso Value =< ?MAX_INTEGER;
+is_value(Value) -> is_float(Value).

@@ -1,0 +1,99 @@
+%% @doc Owns the native HTTP listener: starts it, stops it, knows its addresses.
+%%
+%% The server itself runs on native threads. When this process ends, by
+%% whatever means, the ports are closed.
+-module(erlmcp_instrumentation_listener).
+
+-behaviour(gen_server).
+
+%% API
+-export([start_link/1]).
+-export([addresses/0]).
+
+%% gen_server callbacks
+-export([init/1]).
+-export([handle_call/3]).
+-export([handle_cast/2]).
+-export([handle_info/2]).
+-export([terminate/2]).
+
+-type address() :: {inet:ip_address(), inet:port_number()}.
+-export_type([address/0]).
+
+%% API
+
+%% @doc Starts the listener. A port in use is an error
+%% `{shutdown, {cannot_listen, Text}}'.
+-spec start_link(erlmcp_instrumentation_config:config()) ->
+    {ok, pid()} | ignore | {error, term()}.
+start_link(Config) ->
+    gen_server:start_link({local, ?MODULE}, ?MODULE, Config, []).
+
+%% @doc The addresses that the listener is bound to; `[]' if it does not run.
+-spec addresses() -> [address()].
+addresses() ->
+    try
+        gen_server:call(?MODULE, addresses)
+    catch
+        exit:{noproc, _} -> []
+    end.
+
+%% gen_server callbacks
+
+%% @private
+-spec init(erlmcp_instrumentation_config:config()) ->
+    {ok, [address()]} | {stop, {shutdown, {atom(), binary()}}}.
+init(Config) ->
+    process_flag(trap_exit, true),
+    case erlmcp_instrumentation_nif:listener_start(self(), options(Config)) of
+        {ok, Bound} ->
+            {ok, [parse(Address) || Address <- Bound]};
+        {error, Reason} ->
+            %% A shutdown: no crash report for what is a wrong setting.
+            {stop, {shutdown, Reason}}
+    end.
+
+%% @private
+-spec handle_call(term(), gen_server:from(), [address()]) -> {reply, term(), [address()]}.
+handle_call(addresses, _From, Addresses) ->
+    {reply, Addresses, Addresses};
+handle_call(_Request, _From, Addresses) ->
+    {reply, {error, unknown_call}, Addresses}.
+
+%% @private
+-spec handle_cast(term(), [address()]) -> {noreply, [address()]}.
+handle_cast(_Request, Addresses) ->
+    {noreply, Addresses}.
+
+%% @private
+-spec handle_info(term(), [address()]) -> {noreply, [address()]}.
+handle_info(_Message, Addresses) ->
+    {noreply, Addresses}.
+
+%% @private
+-spec terminate(term(), [address()]) -> ok.
+terminate(_Reason, _Addresses) ->
+    erlmcp_instrumentation_nif:listener_stop().
+
+%% Internals
+
+-spec options(erlmcp_instrumentation_config:config()) -> map().
+options(#{http_ip := Ip, http_port := Port, custom_port := CustomPort} = Config) ->
+    {ok, Version} = application:get_key(erlmcp_instrumentation, vsn),
+    #{
+        ip => list_to_binary(Ip),
+        ports => [Port | [CustomPort || CustomPort =/= off]],
+        max_connections => maps:get(http_max_connections, Config),
+        header_timeout_ms => maps:get(http_header_timeout_ms, Config),
+        write_timeout_ms => maps:get(http_write_timeout_ms, Config),
+        idle_timeout_ms => maps:get(http_idle_timeout_ms, Config),
+        vm_timeout_ms => maps:get(vm_timeout_ms, Config),
+        process_metrics => maps:get(process_metrics, Config),
+        version => list_to_binary(Version),
+        node => atom_to_binary(node())
+    }.
+
+-spec parse({binary(), inet:port_number()}) -> address().
+parse({Text, Port}) ->
+    {ok, Ip} = inet:parse_address(binary_to_list(Text)),
+    {Ip, Port}.

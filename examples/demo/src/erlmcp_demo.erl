@@ -1,0 +1,197 @@
+%% @doc `make demo': a simulated MCP server under load that scrapes itself.
+%%
+%% With `DEMO_SECONDS' it runs, compares the scrape with what its clients
+%% counted, prints the figures and ends; with `DEMO_SECONDS=0' it stays up. Exit
+%% status: 0 when the scrape was right (or the demo was told to stop while
+%% staying up), 1 when not, 2 for a setting that cannot be used.
+-module(erlmcp_demo).
+
+-export([main/0]).
+
+-define(OK, 0).
+-define(FAILED, 1).
+-define(BAD_SETTING, 2).
+-define(PROGRESS_MS, 1000).
+-define(STATUS_MS, 10000).
+
+%% @doc Starts the demo; it halts the node when it is done.
+%%
+%% Returns at once: a node whose `-s' function does not return is not booted.
+-spec main() -> ok.
+main() ->
+    _ = spawn(fun() -> erlang:halt(run()) end),
+    ok.
+
+-spec run() -> byte().
+run() ->
+    try
+        case erlmcp_demo_settings:read() of
+            {ok, Settings} -> with_node(Settings);
+            {error, Text} -> complain(Text, ?BAD_SETTING)
+        end
+    catch
+        Class:Reason:Stack ->
+            complain(io_lib:format("~ts: ~tp~n~tp", [Class, Reason, Stack]), ?FAILED)
+    end.
+
+-spec with_node(erlmcp_demo_settings:settings()) -> byte().
+with_node(Settings) ->
+    erlmcp_demo_signal:forward_to(self()),
+    case erlmcp_demo_node:start() of
+        {ok, Urls, Moved} ->
+            [say("port ~b is in use: taking a free one", [Port]) || Port <- Moved],
+            try
+                with_server(Settings, Urls)
+            after
+                erlmcp_demo_node:stop()
+            end;
+        {error, Text} ->
+            complain(Text, ?FAILED)
+    end.
+
+-spec with_server(erlmcp_demo_settings:settings(), erlmcp_demo_node:urls()) -> byte().
+with_server(#{seconds := Seconds, rate := Rate, sessions := Sessions} = Settings, Urls) ->
+    process_flag(trap_exit, true),
+    erlmcp_demo_metrics:declare(),
+    erlmcp_demo_tally:new(),
+    {ok, Supervisor} = erlmcp_demo_sup:start_link(Settings),
+    say("a simulated MCP server, ~b sessions, ~b requests/s; ~ts",
+        [Sessions, Rate, maps:get(all, Urls)]),
+    erlmcp_demo_sup:start_load(Settings),
+    try
+        case Seconds of
+            0 -> stay(Urls, Supervisor);
+            _ -> measure(Seconds, Urls, Supervisor)
+        end
+    after
+        erlmcp_demo_sup:stop(Supervisor)
+    end.
+
+-spec stay(erlmcp_demo_node:urls(), pid()) -> byte().
+stay(Urls, Supervisor) ->
+    io:put_chars([urls(Urls), "\n", prometheus(Urls), "Ctrl-C or SIGTERM stops it.\n\n"]),
+    case watch(Supervisor, ?STATUS_MS, infinity, {0, 0}) of
+        stopped ->
+            say("stopped", []),
+            ?OK;
+        {crashed, Reason} ->
+            complain(io_lib:format("the simulated server ended: ~tp", [Reason]), ?FAILED)
+    end.
+
+-spec measure(pos_integer(), erlmcp_demo_node:urls(), pid()) -> byte().
+measure(Seconds, Urls, Supervisor) ->
+    case watch(Supervisor, ?PROGRESS_MS, Seconds, {0, 0}) of
+        done ->
+            erlmcp_demo_sup:stop_load(),
+            report(Urls);
+        stopped ->
+            complain("stopped before the scrape could be checked", ?FAILED);
+        {crashed, Reason} ->
+            complain(io_lib:format("the simulated server ended: ~tp", [Reason]), ?FAILED)
+    end.
+
+%% One line for each interval, until the time is over or somebody ends it.
+-spec watch(pid(), pos_integer(), Left :: non_neg_integer() | infinity,
+            {Elapsed :: non_neg_integer(), RequestsBefore :: non_neg_integer()}) ->
+    done | stopped | {crashed, term()}.
+watch(_Supervisor, _IntervalMs, 0, _Before) ->
+    done;
+watch(Supervisor, IntervalMs, Left, Before) ->
+    Timer = erlang:start_timer(IntervalMs, self(), progress),
+    receive
+        {timeout, Timer, progress} ->
+            Now = progress(IntervalMs, Before),
+            watch(Supervisor, IntervalMs, less(Left), Now);
+        {signal, sigterm} ->
+            stopped;
+        {'EXIT', Supervisor, Reason} ->
+            {crashed, Reason}
+    end.
+
+-spec less(pos_integer() | infinity) -> non_neg_integer() | infinity.
+less(infinity) -> infinity;
+less(Left) -> Left - 1.
+
+-spec progress(pos_integer(), {non_neg_integer(), non_neg_integer()}) ->
+    {non_neg_integer(), non_neg_integer()}.
+progress(IntervalMs, {Elapsed, Before}) ->
+    #{requests := Requests, errors := Errors, sessions := Sessions} = erlmcp_demo_tally:totals(),
+    Seconds = Elapsed + IntervalMs div 1000,
+    io:format("~6b s ~10b requests ~7b/s ~8b errors ~7b sessions~n",
+              [Seconds, Requests, (Requests - Before) * 1000 div IntervalMs, Errors, Sessions]),
+    {Seconds, Requests}.
+
+-spec report(erlmcp_demo_node:urls()) -> byte().
+report(#{all := Url} = Urls) ->
+    Expected = erlmcp_demo_check:expected(),
+    case erlmcp_demo_scrape:all(Url) of
+        {ok, [#{exposition := #{samples := Samples}} | _] = Scrapes} ->
+            print("Requests, from the scrape of " ++ Url, erlmcp_demo_report:requests(Samples)),
+            print("Sessions", erlmcp_demo_report:sessions(Samples)),
+            print("Scrapes", erlmcp_demo_report:scrapes(Scrapes)),
+            print("Recording, one process, this machine",
+                  erlmcp_demo_report:costs(erlmcp_demo_cost:measure())),
+            Verdict = verdict(Expected, Scrapes),
+            io:put_chars(["\n", next(Urls)]),
+            Verdict;
+        {error, Text} ->
+            complain(Text, ?FAILED)
+    end.
+
+-spec verdict(erlmcp_demo_check:expected(), [erlmcp_demo_scrape:scrape()]) -> byte().
+verdict(Expected, Scrapes) ->
+    #{requests := Requests} = erlmcp_demo_tally:totals(),
+    Results = [{Title, erlmcp_demo_check:differences(Expected, Samples)}
+               || #{title := Title, exposition := #{samples := Samples}} <- Scrapes],
+    case [Result || {_, [_ | _]} = Result <- Results] of
+        [] ->
+            io:format("~ncheck: ok: the clients counted ~b requests, and so says each of "
+                      "~b scrapes~n       (~b figures compared: by method, status, histogram, "
+                      "sessions)~n",
+                      [Requests, length(Scrapes), length(Expected) * length(Scrapes)]),
+            ?OK;
+        Wrong ->
+            [io:format("~ncheck: FAILED: ~ts: ~ts: ~p counted, ~p scraped", [Title, What, A, B])
+             || {Title, Differences} <- Wrong, {What, A, B} <- Differences],
+            io:nl(),
+            ?FAILED
+    end.
+
+-spec next(erlmcp_demo_node:urls()) -> iolist().
+next(Urls) ->
+    ["Next:\n",
+     "  DEMO_SECONDS=0 make demo          stays up, to look at ", maps:get(all, Urls), "\n",
+     prometheus(Urls),
+     "  examples/erlmcp_app               a rebar3 project that uses the library\n"].
+
+-spec urls(erlmcp_demo_node:urls()) -> iolist().
+urls(#{all := All, application := Application, root := Root}) ->
+    ["Open:\n",
+     "  ", All, "          everything: server, VM, process, library\n",
+     "  ", Application, "   what the application registered\n",
+     "  ", Root, "/health\n"].
+
+-spec prometheus(erlmcp_demo_node:urls()) -> iolist().
+prometheus(#{all := All, usual_port := Usual}) ->
+    case os:find_executable("prometheus") of
+        false ->
+            [];
+        _ ->
+            ["  A Prometheus on http://127.0.0.1:9090 that scrapes it, from the project's root:\n",
+             "    prometheus --config.file=examples/demo/prometheus.yml "
+             "--storage.tsdb.path=/tmp/erlmcp-demo\n",
+             ["    (with the target of " ++ All ++ " in that file)\n" || not Usual]]
+    end.
+
+-spec print(string(), iolist()) -> ok.
+print(Title, Text) ->
+    io:put_chars(["\n", Title, "\n\n", Text]).
+
+-spec say(string(), [term()]) -> ok.
+say(Format, Arguments) ->
+    io:format("demo: " ++ Format ++ "~n", Arguments).
+
+-spec complain(iolist(), byte()) -> byte().
+complain(Text, Status) ->
+    io:format(standard_error, "demo: ~ts~n", [Text]),
+    Status.

@@ -1,0 +1,133 @@
+//! Requests to responses.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Instant;
+
+use erlmcp_metrics::exposition::Scope;
+use hyper::body::Incoming;
+use hyper::header::{
+    ALLOW, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderName,
+    HeaderValue, VARY, X_CONTENT_TYPE_OPTIONS,
+};
+use hyper::{Method, Request, Response, StatusCode};
+
+use crate::body::{Payload, PayloadBody};
+use crate::health::{Health, Probe};
+use crate::negotiate;
+use crate::phase::PhaseCell;
+use crate::route::{self, Route};
+use crate::scrape::Scraper;
+use crate::source::MetricSource;
+use crate::stats::{OTHER_PATH, Stats};
+
+/// What all connections serve.
+pub(crate) struct App {
+    pub(crate) scraper: Scraper,
+    pub(crate) metrics: Arc<dyn MetricSource>,
+    pub(crate) health: Health,
+    pub(crate) stats: Arc<Stats>,
+}
+
+/// A response before it is made for one connection.
+struct Answer {
+    status: StatusCode,
+    content_type: &'static str,
+    headers: Vec<(HeaderName, &'static str)>,
+    payload: Arc<Payload>,
+}
+
+const PLAIN: &str = "text/plain; charset=utf-8";
+const JSON: &str = "application/json";
+const ALLOWED: &str = "GET, HEAD";
+
+impl App {
+    /// Answers a request. Its body, should it have one, is not read.
+    pub(crate) async fn respond(
+        self: Arc<Self>,
+        request: Request<Incoming>,
+        phase: PhaseCell,
+    ) -> Result<Response<PayloadBody>, Infallible> {
+        let responding = phase.respond();
+        let known = route::find(request.uri().path());
+        let readable = matches!(*request.method(), Method::GET | Method::HEAD);
+        let answer = match known {
+            None => not_found(),
+            Some(_) if !readable => method_not_allowed(),
+            Some(path) => self.answer(path.route, request.headers()).await,
+        };
+        self.stats.request(known.map_or(OTHER_PATH, |path| path.path), answer.status.as_u16());
+
+        // To a HEAD the length is that of the body that a GET would have.
+        let length = HeaderValue::from(answer.payload.bytes());
+        let payload = match *request.method() {
+            Method::HEAD => Arc::default(),
+            _ => answer.payload,
+        };
+        let mut response = Response::new(PayloadBody::new(payload, responding));
+        *response.status_mut() = answer.status;
+        let headers = response.headers_mut();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static(answer.content_type));
+        headers.insert(CONTENT_LENGTH, length);
+        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+        for (name, value) in answer.headers {
+            headers.insert(name, HeaderValue::from_static(value));
+        }
+        Ok(response)
+    }
+
+    async fn answer(&self, route: Route, headers: &HeaderMap) -> Answer {
+        match route {
+            Route::Index => text(StatusCode::OK, format!("erlmcp metrics\n\n{}", route::list())),
+            Route::Metrics(scope) => self.metrics(scope, headers).await,
+            Route::Health(probe) => self.health(probe).await,
+        }
+    }
+
+    async fn metrics(&self, scope: Scope, headers: &HeaderMap) -> Answer {
+        let begin = Instant::now();
+        let (format, gzip) = (negotiate::format(headers), negotiate::gzip(headers));
+        self.stats.scrape(format);
+        let scraped = self.scraper.scrape(format, scope, gzip).await;
+        self.metrics.observe_scrape(begin.elapsed().as_secs_f64());
+        let vary = (VARY, "Accept, Accept-Encoding");
+        match scraped {
+            Ok(payload) => {
+                let mut headers = vec![vary];
+                if gzip {
+                    headers.push((CONTENT_ENCODING, "gzip"));
+                }
+                let content_type = format.content_type();
+                Answer { status: StatusCode::OK, content_type, headers, payload }
+            }
+            Err(failed) => {
+                let failed = text(StatusCode::INTERNAL_SERVER_ERROR, format!("{failed}\n"));
+                Answer { headers: vec![vary], ..failed }
+            }
+        }
+    }
+
+    async fn health(&self, probe: Probe) -> Answer {
+        let verdict = self.health.probe(probe).await;
+        let status = match verdict.healthy {
+            true => StatusCode::OK,
+            false => StatusCode::SERVICE_UNAVAILABLE,
+        };
+        Answer { content_type: JSON, ..text(status, verdict.json) }
+    }
+}
+
+fn text(status: StatusCode, body: String) -> Answer {
+    let payload = Arc::new(Payload::from(body));
+    Answer { status, content_type: PLAIN, headers: Vec::new(), payload }
+}
+
+fn not_found() -> Answer {
+    text(StatusCode::NOT_FOUND, format!("no such path; there are\n\n{}", route::list()))
+}
+
+fn method_not_allowed() -> Answer {
+    let body = format!("this server only reads: use one of {ALLOWED}\n");
+    Answer { headers: vec![(ALLOW, ALLOWED)], ..text(StatusCode::METHOD_NOT_ALLOWED, body) }
+}

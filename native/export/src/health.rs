@@ -1,0 +1,190 @@
+//! Health probes: does the Erlang VM answer, and what does it say?
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use crate::inquiry::{Inquiry, Outcome, Reply};
+use crate::json::{push_member, push_string};
+use crate::rfc3339;
+
+/// Which probe was asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Probe {
+    /// The whole picture: `/health`, `/healthz`.
+    Health,
+    /// Whether the node is worth keeping: `/live`, `/liveness`, `/health/live`.
+    Live,
+    /// Whether the node can take work: `/ready`, `/readiness`, `/health/ready`.
+    Ready,
+    /// Whether the node has finished starting: `/startup`, `/health/startup`.
+    Startup,
+}
+
+impl Probe {
+    /// The probe's name.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Health => "health",
+            Self::Live => "live",
+            Self::Ready => "ready",
+            Self::Startup => "startup",
+        }
+    }
+}
+
+/// One thing that was checked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Check {
+    /// The check's name, distinct within a report.
+    pub name: String,
+    /// Whether it passed.
+    pub healthy: bool,
+    /// A sentence for people; may be empty.
+    pub detail: String,
+}
+
+/// What the Erlang VM answers to a probe. That it answers at all is a check of
+/// its own, which the server adds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HealthReport {
+    /// The node's name as of now.
+    pub node: String,
+    /// Time since the node's start.
+    pub uptime: Duration,
+    /// What else was checked; the probe passes when every check does.
+    pub checks: Vec<Check>,
+}
+
+/// The way back for a [`HealthReport`].
+pub type HealthReply = Reply<HealthReport>;
+
+/// Whoever can have the Erlang VM answer health probes.
+pub trait HealthSource: Send + Sync + 'static {
+    /// Asks for a report and comes back at once; it comes by `reply`, from any
+    /// thread. `false`: nobody is there to answer. A `reply` that is dropped
+    /// says that this question will have no answer.
+    ///
+    /// Called from a thread of the server, for one question of each probe at a
+    /// time.
+    fn request(&self, probe: Probe, reply: HealthReply) -> bool;
+}
+
+/// Puts probes to the Erlang VM and tells what came of it.
+pub(crate) struct Health {
+    source: Arc<dyn HealthSource>,
+    health: Inquiry<HealthReport>,
+    live: Inquiry<HealthReport>,
+    ready: Inquiry<HealthReport>,
+    startup: Inquiry<HealthReport>,
+    patience: Duration,
+    started: Instant,
+    version: String,
+    node: String,
+}
+
+impl fmt::Debug for Health {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Health").finish_non_exhaustive()
+    }
+}
+
+/// The response to a probe.
+#[derive(Debug)]
+pub(crate) struct Verdict {
+    pub(crate) healthy: bool,
+    pub(crate) json: String,
+}
+
+/// Name of the check that the server makes itself.
+const BEAM: &str = "beam";
+
+impl Health {
+    pub(crate) fn new(
+        source: Arc<dyn HealthSource>,
+        patience: Duration,
+        version: String,
+        node: String,
+    ) -> Self {
+        Self {
+            source,
+            health: Inquiry::new(),
+            live: Inquiry::new(),
+            ready: Inquiry::new(),
+            startup: Inquiry::new(),
+            patience,
+            started: Instant::now(),
+            version,
+            node,
+        }
+    }
+
+    /// Waits for the VM's report, a bounded time, and judges it.
+    pub(crate) async fn probe(&self, probe: Probe) -> Verdict {
+        let inquiry = match probe {
+            Probe::Health => &self.health,
+            Probe::Live => &self.live,
+            Probe::Ready => &self.ready,
+            Probe::Startup => &self.startup,
+        };
+        let asked_at = Instant::now();
+        let outcome = inquiry.answer(self.patience, |reply| self.source.request(probe, reply));
+        let (beam, last) = match outcome.await {
+            Outcome::Fresh(answer) => {
+                let took = answer.at.saturating_duration_since(asked_at).as_secs_f64() * 1e3;
+                (check(true, format!("answered after {took:.3} ms")), Some(answer))
+            }
+            Outcome::Stale(last) => {
+                let waited = asked_at.elapsed().as_millis();
+                (check(false, format!("no answer after {waited} ms")), last)
+            }
+        };
+        let (node, uptime) = match &last {
+            Some(answer) => (&answer.value.node, answer.value.uptime + answer.at.elapsed()),
+            None => (&self.node, self.started.elapsed()),
+        };
+        // Checks of an earlier report would pass for today's.
+        let reported = last.as_ref().filter(|_| beam.healthy).map(|a| a.value.checks.as_slice());
+        let checks: Vec<&Check> =
+            std::iter::once(&beam).chain(reported.unwrap_or_default()).collect();
+        let healthy = checks.iter().all(|check| check.healthy);
+        let json = self.json(healthy, node, uptime, &checks);
+        Verdict { healthy, json }
+    }
+
+    fn json(&self, healthy: bool, node: &str, uptime: Duration, checks: &[&Check]) -> String {
+        let mut out = String::from("{");
+        push_member(&mut out, "status", word(healthy));
+        out.push(',');
+        push_member(&mut out, "version", &self.version);
+        out.push_str(&format!(",\"uptime\":{:.3},", uptime.as_secs_f64()));
+        push_member(&mut out, "node", node);
+        out.push(',');
+        push_member(&mut out, "timestamp", &rfc3339::format(SystemTime::now()));
+        out.push_str(",\"checks\":{");
+        for (index, check) in checks.iter().enumerate() {
+            if index > 0 {
+                out.push(',');
+            }
+            push_string(&mut out, &check.name);
+            out.push_str(":{");
+            push_member(&mut out, "status", word(check.healthy));
+            if !check.detail.is_empty() {
+                out.push(',');
+                push_member(&mut out, "detail", &check.detail);
+            }
+            out.push('}');
+        }
+        out.push_str("}}\n");
+        out
+    }
+}
+
+fn check(healthy: bool, detail: String) -> Check {
+    Check { name: BEAM.to_owned(), healthy, detail }
+}
+
+const fn word(healthy: bool) -> &'static str {
+    if healthy { "healthy" } else { "unhealthy" }
+}

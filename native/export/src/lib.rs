@@ -1,0 +1,72 @@
+//! Everything of the instrumentation library that does I/O.
+//!
+//! Here that is the HTTP server for scrapes and health probes. It knows no
+//! Erlang: what it needs of the Erlang VM it asks for through [`VmSource`] and
+//! [`HealthSource`], waits a bounded time, and goes on without.
+//!
+//! ```no_run
+//! use std::sync::Arc;
+//! use std::time::Duration;
+//!
+//! use erlmcp_export::{HealthReply, HealthReport, HealthSource, Probe};
+//! use erlmcp_export::{RegistrySource, Server, ServerConfig, Sources};
+//! use erlmcp_metrics::{Options, Registry};
+//!
+//! struct Always;
+//!
+//! impl HealthSource for Always {
+//!     fn request(&self, _probe: Probe, reply: HealthReply) -> bool {
+//!         reply.send(HealthReport {
+//!             node: "demo@localhost".to_owned(),
+//!             uptime: Duration::ZERO,
+//!             checks: Vec::new(),
+//!         });
+//!         true
+//!     }
+//! }
+//!
+//! let metrics = RegistrySource::new(Registry::new(Options::default()))?;
+//! let sources = Sources { metrics: Arc::new(metrics), vm: None, health: Arc::new(Always) };
+//! let server = Server::start(ServerConfig::default(), sources)?;
+//! server.stop(Duration::from_secs(5));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+#![forbid(unsafe_code)]
+#![cfg_attr(
+    not(test),
+    deny(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)
+)]
+
+mod accept;
+mod app;
+mod body;
+mod config;
+mod connection;
+mod error;
+mod family;
+mod flight;
+mod gzip;
+mod health;
+mod inquiry;
+mod json;
+mod lifecycle;
+mod listen;
+mod negotiate;
+mod phase;
+mod process;
+mod rfc3339;
+mod route;
+mod scrape;
+mod server;
+mod source;
+mod stats;
+mod timed_stream;
+mod vm;
+
+pub use config::ServerConfig;
+pub use error::StartError;
+pub use health::{Check, HealthReply, HealthReport, HealthSource, Probe};
+pub use inquiry::Reply;
+pub use server::{Server, Sources, Stopped};
+pub use source::{MetricSource, RegistrySource, SourceError};
+pub use vm::{VmReply, VmSource};

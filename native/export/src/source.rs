@@ -1,0 +1,121 @@
+//! What the server renders: the registry, behind a trait.
+
+use erlmcp_metrics::exposition::{self, Exposition, Format, Scope};
+use erlmcp_metrics::{
+    BindError, Declaration, Family, Kind, LabelSet, MetricName, NameError, Origin, Recorder,
+    Registry, SeriesId,
+};
+use parking_lot::Mutex;
+use thiserror::Error;
+
+/// Whoever holds the metrics that a scrape shows.
+pub trait MetricSource: Send + Sync + 'static {
+    /// Renders the metrics and the gathered families. May take as long as it
+    /// needs: it runs on a thread for blocking work, at most once at a time for
+    /// each format and scope.
+    fn render(&self, gathered: &[Family], format: Format, scope: Scope) -> Exposition;
+
+    /// Records how long a scrape took, from the request's arrival until its
+    /// response was ready to be sent.
+    fn observe_scrape(&self, seconds: f64);
+}
+
+/// The histogram that [`MetricSource::observe_scrape`] of a [`RegistrySource`]
+/// records into.
+const SCRAPE_DURATION: &str = "erlmcp_scrape_duration_seconds";
+
+/// A [`Registry`] as the source of scrapes.
+#[derive(Debug)]
+pub struct RegistrySource {
+    registry: Registry,
+    duration_name: MetricName,
+    duration: Mutex<Duration>,
+}
+
+/// The recorder belongs to nobody's thread but to whoever holds the lock.
+#[derive(Debug)]
+struct Duration {
+    recorder: Recorder,
+    series: SeriesId,
+}
+
+/// Why a registry cannot be the source of scrapes.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum SourceError {
+    /// The name of the server's own histogram is not a metric's name.
+    #[error(transparent)]
+    Name(#[from] NameError),
+    /// The server's own histogram cannot be registered.
+    #[error("cannot register {SCRAPE_DURATION}: {0}")]
+    Register(#[from] BindError),
+}
+
+impl RegistrySource {
+    /// Makes `registry` a source of scrapes; it registers
+    /// `erlmcp_scrape_duration_seconds` there.
+    ///
+    /// # Errors
+    ///
+    /// [`SourceError`] when that histogram cannot be registered.
+    pub fn new(registry: Registry) -> Result<Self, SourceError> {
+        let name = MetricName::new(SCRAPE_DURATION)?;
+        let declaration = Declaration {
+            origin: Origin::Library,
+            help: Some("Time from a scrape's request until its response was ready.".to_owned()),
+            unit: Some("seconds".to_owned()),
+            ..Declaration::new(Kind::Histogram, name.clone())
+        };
+        registry.declare(declaration).map_err(BindError::from)?;
+        let series = registry.series(Kind::Histogram, &name, &LabelSet::empty())?.id;
+        let duration = Mutex::new(Duration { recorder: registry.recorder(), series });
+        Ok(Self { registry, duration_name: name, duration })
+    }
+}
+
+impl MetricSource for RegistrySource {
+    fn render(&self, gathered: &[Family], format: Format, scope: Scope) -> Exposition {
+        exposition::render(&self.registry, gathered, format, scope)
+    }
+
+    fn observe_scrape(&self, seconds: f64) {
+        let mut duration = self.duration.lock();
+        if duration.recorder.observe(duration.series, seconds).is_ok() {
+            return;
+        }
+        // Somebody removed the series. It comes back; should that fail, the
+        // registry is full and counts that itself.
+        let labels = LabelSet::empty();
+        if let Ok(bound) = self.registry.series(Kind::Histogram, &self.duration_name, &labels) {
+            duration.series = bound.id;
+            let _ = duration.recorder.observe(duration.series, seconds);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use erlmcp_metrics::{Options, Value};
+
+    fn observations(registry: &Registry) -> u64 {
+        let name = MetricName::new(SCRAPE_DURATION).unwrap();
+        let id = registry.find(&name, &LabelSet::empty()).unwrap();
+        match registry.value(id).unwrap() {
+            Value::Histogram(histogram) => histogram.count(),
+            other => unreachable!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn durations_are_recorded_also_after_the_series_was_removed() {
+        let registry = Registry::new(Options::default());
+        let source = RegistrySource::new(registry.clone()).unwrap();
+        source.observe_scrape(0.1);
+        source.observe_scrape(0.2);
+        assert_eq!(observations(&registry), 2);
+        registry.remove_all(&MetricName::new(SCRAPE_DURATION).unwrap());
+        source.observe_scrape(0.3);
+        assert_eq!(observations(&registry), 1);
+        RegistrySource::new(registry).unwrap();
+    }
+}

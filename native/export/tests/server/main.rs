@@ -1,0 +1,8 @@
+//! The server as its clients meet it: over real sockets, on loopback.
+
+mod common;
+mod http;
+mod lifecycle;
+mod limits;
+mod sharing;
+mod vm;

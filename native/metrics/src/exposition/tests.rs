@@ -1,0 +1,164 @@
+use super::*;
+use crate::family::Number;
+use crate::metric::{Buckets, Kind};
+use crate::{Declaration, GaugeValue, LabelSet, MetricName, Options};
+
+fn name(text: &str) -> MetricName {
+    MetricName::new(text).unwrap()
+}
+
+fn text_of(registry: &Registry, gathered: &[Family], format: Format, scope: Scope) -> String {
+    let body = render(registry, gathered, format, scope).chunks.concat();
+    let text = String::from_utf8(body).unwrap();
+    // The registry's figures about itself are not what these tests look at.
+    text.split_inclusive('\n').filter(|line| !line.contains("erlmcp_metrics_")).collect()
+}
+
+fn filled() -> Registry {
+    let registry = Registry::new(Options::default());
+    let declare = |kind, text, help: &str, unit: Option<&str>, buckets: Option<&[f64]>| {
+        registry
+            .declare(Declaration {
+                help: Some(help.into()),
+                unit: unit.map(Into::into),
+                buckets: buckets.map(|b| Buckets::new(b).unwrap()),
+                ..Declaration::new(kind, name(text))
+            })
+            .unwrap();
+    };
+    declare(Kind::Counter, "requests_total", "Requests \"seen\"\\\nso far.", None, None);
+    declare(Kind::Histogram, "latency_seconds", "Latency.", Some("seconds"), Some(&[0.1, 1.0]));
+    declare(Kind::Gauge, "temperature", "Now.", None, None);
+    declare(Kind::Info, "build", "Build.", None, None);
+    declare(Kind::UpDownCounter, "open", "Open.", None, None);
+    let recorder = registry.recorder();
+    let series = |kind, text, labels: &[(&str, &str)]| {
+        let labels = LabelSet::from_pairs(labels.iter().copied()).unwrap();
+        registry.series(kind, &name(text), &labels).unwrap().id
+    };
+    let counter = series(Kind::Counter, "requests", &[("path", "a\"b\\c\nd")]);
+    recorder.add_int(counter, 3).unwrap();
+    let counter = series(Kind::Counter, "requests_total", &[]);
+    recorder.add_int(counter, 1).unwrap();
+    recorder.add_float(counter, 0.5).unwrap();
+    let histogram = series(Kind::Histogram, "latency_seconds", &[("m", "get")]);
+    for x in [0.05, 0.1, 0.5, 7.0] {
+        recorder.observe(histogram, x).unwrap();
+    }
+    recorder.set(series(Kind::Gauge, "temperature", &[]), GaugeValue::Float(-1e-12)).unwrap();
+    series(Kind::Info, "build_info", &[("version", "1.2")]);
+    recorder.add_int(series(Kind::UpDownCounter, "open", &[]), -2).unwrap();
+    registry
+}
+
+fn gathered() -> Vec<Family> {
+    let sample = |labels: &[(&str, &str)], value| crate::Sample {
+        labels: LabelSet::from_pairs(labels.iter().copied()).unwrap(),
+        value,
+    };
+    let family = |text: &str, kind, samples| Family { name: text.into(), kind, help: "Given.".into(), samples };
+    vec![
+        family("vm_total", FamilyKind::Counter, vec![sample(&[], Number::Int(5))]),
+        family("old", FamilyKind::Untyped, vec![sample(&[], Number::Float(2.5)), sample(&[], Number::Int(9))]),
+        family("requests", FamilyKind::Gauge, vec![sample(&[], Number::Int(9))]),
+        family("old", FamilyKind::Gauge, vec![sample(&[], Number::Int(9))]),
+        family("no samples", FamilyKind::Gauge, vec![]),
+        family("no\nname", FamilyKind::Gauge, vec![sample(&[], Number::Int(9))]),
+    ]
+}
+
+#[test]
+fn text_is_as_prometheus_wants_it() {
+    let expected = r#"# HELP build_info Build.
+# TYPE build_info gauge
+build_info{version="1.2"} 1
+# HELP latency_seconds Latency.
+# TYPE latency_seconds histogram
+latency_seconds_bucket{m="get",le="0.1"} 2
+latency_seconds_bucket{m="get",le="1.0"} 3
+latency_seconds_bucket{m="get",le="+Inf"} 4
+latency_seconds_count{m="get"} 4
+latency_seconds_sum{m="get"} 7.65
+# HELP old Given.
+# TYPE old untyped
+old 2.5
+# HELP open Open.
+# TYPE open gauge
+open -2
+# HELP requests_total Requests "seen"\\\nso far.
+# TYPE requests_total counter
+requests_total{path="a\"b\\c\nd"} 3
+requests_total 1.5
+# HELP temperature Now.
+# TYPE temperature gauge
+temperature -1e-12
+# HELP vm_total Given.
+# TYPE vm_total counter
+vm_total 5
+"#;
+    assert_eq!(text_of(&filled(), &gathered(), Format::Text, Scope::All), expected);
+}
+
+#[test]
+fn openmetrics_is_as_its_specification_wants_it() {
+    let expected = r#"# HELP build Build.
+# TYPE build info
+build_info{version="1.2"} 1
+# HELP latency_seconds Latency.
+# TYPE latency_seconds histogram
+# UNIT latency_seconds seconds
+latency_seconds_bucket{m="get",le="0.1"} 2
+latency_seconds_bucket{m="get",le="1.0"} 3
+latency_seconds_bucket{m="get",le="+Inf"} 4
+latency_seconds_count{m="get"} 4
+latency_seconds_sum{m="get"} 7.65
+# HELP open Open.
+# TYPE open gauge
+open -2
+# HELP requests Requests \"seen\"\\\nso far.
+# TYPE requests counter
+requests_total{path="a\"b\\c\nd"} 3
+requests_total 1.5
+# HELP temperature Now.
+# TYPE temperature gauge
+temperature -1e-12
+# EOF
+"#;
+    assert_eq!(text_of(&filled(), &gathered(), Format::OpenMetrics, Scope::Application), expected);
+}
+
+#[test]
+fn an_empty_registry_renders() {
+    let registry = Registry::new(Options::default());
+    assert_eq!(render(&registry, &[], Format::Text, Scope::Application).chunks, Vec::<Vec<u8>>::new());
+    let openmetrics = render(&registry, &[], Format::OpenMetrics, Scope::Application);
+    assert_eq!(openmetrics.chunks.concat(), b"# EOF\n");
+}
+
+#[test]
+fn special_floats_have_their_spelling() {
+    let registry = Registry::new(Options::default());
+    let recorder = registry.recorder();
+    for (text, value) in [("a", f64::NAN), ("b", f64::INFINITY), ("c", f64::NEG_INFINITY), ("d", -0.0)] {
+        let id = registry.series(Kind::Gauge, &name(text), &LabelSet::empty()).unwrap().id;
+        recorder.set(id, GaugeValue::Float(value)).unwrap();
+    }
+    let text = text_of(&registry, &[], Format::Text, Scope::Application);
+    let values: Vec<&str> = text.lines().filter(|line| !line.starts_with('#')).collect();
+    assert_eq!(values, ["a NaN", "b +Inf", "c -Inf", "d -0.0"]);
+}
+
+#[test]
+fn a_large_exposition_comes_in_chunks() {
+    let registry = Registry::new(Options { series_limit: 50_000, ..Options::default() });
+    for n in 0..20_000 {
+        let n = n.to_string();
+        let labels = LabelSet::from_pairs([("n", n.as_str())]).unwrap();
+        registry.series(Kind::Counter, &name("many"), &labels).unwrap();
+    }
+    let exposition = render(&registry, &[], Format::Text, Scope::Application);
+    assert_eq!(exposition.samples, 20_000);
+    assert!(exposition.chunks.len() > 4);
+    assert!(exposition.chunks.iter().all(|chunk| chunk.len() < 2 * CHUNK_BYTES));
+    assert!(exposition.chunks.iter().all(|chunk| chunk.ends_with(b"\n")));
+}

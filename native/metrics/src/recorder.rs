@@ -1,0 +1,212 @@
+//! Recording: what a thread does on its own, without locks.
+
+use std::cell::Cell;
+use std::marker::PhantomData;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::Relaxed;
+
+use thiserror::Error;
+
+use crate::gauge::GaugeValue;
+use crate::metric::Kind;
+use crate::registry::Inner;
+use crate::series::{Entry, Place, SeriesId};
+use crate::words::Words;
+
+/// The cells of one thread.
+pub(crate) type Slab = Words<1>;
+
+/// Records into the cells of one thread.
+///
+/// A cell has one writer, so an addition is a load and a store, without an
+/// atomic read-modify-write; readers sum the cells of all threads. When a
+/// recorder is dropped its cells keep their counts and the next recorder
+/// goes on with them.
+#[derive(Debug)]
+pub struct Recorder {
+    inner: Arc<Inner>,
+    slab: Arc<Slab>,
+    /// One thread at a time: `Send`, not `Sync`.
+    not_sync: PhantomData<Cell<()>>,
+}
+
+/// Why a value was not recorded. Nothing has changed then.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+pub enum RecordError {
+    /// The number is not the handle of a live series.
+    #[error("no such series: the handle was never given out, or the series was removed")]
+    UnknownSeries,
+    /// A counter was to go down.
+    #[error("a counter never goes down; use an up_down_counter or a gauge")]
+    Negative,
+    /// NaN or an infinity where a finite number is needed.
+    #[error("the value is not a finite number")]
+    NotFinite,
+    /// The kind of metric has no such operation.
+    #[error("a {} cannot be {operation}", .kind.as_str())]
+    WrongKind {
+        /// The metric's kind.
+        kind: Kind,
+        /// What was tried: `added to`, `set` or `observed`.
+        operation: &'static str,
+    },
+}
+
+/// Adds to a cell that only this thread writes.
+#[inline(always)]
+fn update(cell: &AtomicU64, change: impl FnOnce(u64) -> u64) {
+    cell.store(change(cell.load(Relaxed)), Relaxed);
+}
+
+fn add_f64(cell: &AtomicU64, x: f64) {
+    // A sum that overflows stays at the largest number: an infinity could
+    // never be left again.
+    update(cell, |bits| (f64::from_bits(bits) + x).clamp(f64::MIN, f64::MAX).to_bits());
+}
+
+impl Recorder {
+    pub(crate) fn new(inner: Arc<Inner>, slab: Arc<Slab>) -> Self {
+        Self { inner, slab, not_sync: PhantomData }
+    }
+
+    #[inline(always)]
+    fn live(&self, id: SeriesId) -> Result<(Entry<'_>, Place, Kind), RecordError> {
+        let entry = self.inner.entries.live(id).ok_or(RecordError::UnknownSeries)?;
+        let place = entry.place();
+        let kind = place.kind().ok_or(RecordError::UnknownSeries)?;
+        Ok((entry, place, kind))
+    }
+
+    #[inline(always)]
+    fn cell(&self, slot: u32) -> Result<&AtomicU64, RecordError> {
+        self.slab.get_or_make(slot, 1).and_then(<[_]>::first).ok_or(RecordError::UnknownSeries)
+    }
+
+    /// Adds an integer to a counter, an up-down counter or a gauge.
+    ///
+    /// # Errors
+    ///
+    /// [`RecordError`]: an unknown series, a negative number for a counter, a
+    /// kind that is not added to.
+    #[inline(always)]
+    pub fn add_int(&self, id: SeriesId, n: i64) -> Result<(), RecordError> {
+        let (_, place, kind) = self.live(id)?;
+        match kind {
+            Kind::Counter => {
+                let n = u64::try_from(n).map_err(|_| RecordError::Negative)?;
+                update(self.cell(place.slot())?, |sum| sum.saturating_add(n));
+                Ok(())
+            }
+            Kind::UpDownCounter => {
+                // Two's complement: the sum over all threads is right even
+                // where the part of one thread wraps.
+                update(self.cell(place.slot())?, |sum| sum.wrapping_add_signed(n));
+                Ok(())
+            }
+            Kind::Gauge => self.add_to_gauge(place, GaugeValue::Int(n)),
+            Kind::Histogram | Kind::Info => {
+                Err(RecordError::WrongKind { kind, operation: "added to" })
+            }
+        }
+    }
+
+    /// Adds a float to a counter, an up-down counter or a gauge.
+    ///
+    /// # Errors
+    ///
+    /// As [`Recorder::add_int`], and [`RecordError::NotFinite`].
+    pub fn add_float(&self, id: SeriesId, x: f64) -> Result<(), RecordError> {
+        if !x.is_finite() {
+            return Err(RecordError::NotFinite);
+        }
+        let (entry, place, kind) = self.live(id)?;
+        match kind {
+            Kind::Counter if x < 0.0 => Err(RecordError::Negative),
+            Kind::Counter | Kind::UpDownCounter => {
+                let slot = match entry.float_slot() {
+                    0 => self.inner.give_float_slot(id).ok_or(RecordError::UnknownSeries)?,
+                    slot => slot,
+                };
+                add_f64(self.cell(slot)?, x);
+                Ok(())
+            }
+            Kind::Gauge => self.add_to_gauge(place, GaugeValue::Float(x)),
+            Kind::Histogram | Kind::Info => {
+                Err(RecordError::WrongKind { kind, operation: "added to" })
+            }
+        }
+    }
+
+    /// Sets a gauge. NaN and the infinities are values like others.
+    ///
+    /// # Errors
+    ///
+    /// [`RecordError`]: an unknown series, or not a gauge.
+    #[inline]
+    pub fn set(&self, id: SeriesId, value: GaugeValue) -> Result<(), RecordError> {
+        let (_, place, kind) = self.live(id)?;
+        match kind {
+            Kind::Gauge => {
+                self.gauge_cell(place)?.store(value.to_bits(), Relaxed);
+                Ok(())
+            }
+            _ => Err(RecordError::WrongKind { kind, operation: "set" }),
+        }
+    }
+
+    /// Counts an observation in a histogram.
+    ///
+    /// # Errors
+    ///
+    /// [`RecordError`]: an unknown series, not a histogram, not finite.
+    #[inline]
+    pub fn observe(&self, id: SeriesId, value: f64) -> Result<(), RecordError> {
+        if !value.is_finite() {
+            return Err(RecordError::NotFinite);
+        }
+        let (_, place, kind) = self.live(id)?;
+        if kind != Kind::Histogram {
+            return Err(RecordError::WrongKind { kind, operation: "observed" });
+        }
+        let metric = self.inner.metric(place.metric()).ok_or(RecordError::UnknownSeries)?;
+        let words = metric.buckets.bounds().len() + 2;
+        let cells = self.slab.get_or_make(place.slot(), words).ok_or(RecordError::UnknownSeries)?;
+        if let (Some(sum), Some(bucket)) = (cells.last(), cells.get(metric.buckets.index(value))) {
+            add_f64(sum, value);
+            update(bucket, |count| count.wrapping_add(1));
+        }
+        Ok(())
+    }
+
+    /// The kind of the metric of a live series.
+    #[must_use]
+    #[inline]
+    pub fn kind(&self, id: SeriesId) -> Option<Kind> {
+        self.live(id).ok().map(|(_, _, kind)| kind)
+    }
+
+    #[inline(always)]
+    fn gauge_cell(&self, place: Place) -> Result<&AtomicU64, RecordError> {
+        let cells = self.inner.gauges.get(place.slot(), 1);
+        cells.and_then(<[_]>::first).ok_or(RecordError::UnknownSeries)
+    }
+
+    fn add_to_gauge(&self, place: Place, change: GaugeValue) -> Result<(), RecordError> {
+        let cell = self.gauge_cell(place)?;
+        let mut old = cell.load(Relaxed);
+        loop {
+            let new = GaugeValue::from_bits(old).plus(change).to_bits();
+            match cell.compare_exchange_weak(old, new, Relaxed, Relaxed) {
+                Ok(_) => return Ok(()),
+                Err(found) => old = found,
+            }
+        }
+    }
+}
+
+impl Drop for Recorder {
+    fn drop(&mut self) {
+        self.inner.take_back(&self.slab);
+    }
+}

@@ -1,0 +1,89 @@
+//! Watches the process that owns the listener.
+//!
+//! A supervisor that is shut down brutally runs no `terminate`; the VM still
+//! tells a monitoring resource that the process is gone, and the ports are
+//! closed then.
+#![allow(unsafe_code)]
+
+use std::ffi::{c_int, c_void};
+use std::panic::catch_unwind;
+use std::ptr;
+use std::sync::atomic::{AtomicPtr, Ordering};
+
+use rustler::sys::{
+    ErlNifEnv, ErlNifMonitor, ErlNifPid, ErlNifResourceDown, ErlNifResourceFlags,
+    ErlNifResourceType, ErlNifResourceTypeInit, enif_alloc_resource, enif_init_resource_type,
+    enif_monitor_process, enif_release_resource,
+};
+
+use crate::listener;
+use crate::raw::{CallEnv, LocalPid};
+
+/// The resource type: made at load, taken over at upgrade.
+static TYPE: AtomicPtr<ErlNifResourceType> = AtomicPtr::new(ptr::null_mut());
+
+/// Makes the resource type or takes it over. To be called in `load` and in
+/// `upgrade` only. `false` if the VM refuses.
+pub(crate) fn prepare(env: CallEnv<'_>) -> bool {
+    let init = ErlNifResourceTypeInit {
+        dtor: ptr::null(),
+        stop: ptr::null(),
+        down: owner_down as *const ErlNifResourceDown,
+        members: 3,
+        dyncall: ptr::null(),
+    };
+    let flags = [ErlNifResourceFlags::ERL_NIF_RT_TAKEOVER, ErlNifResourceFlags::ERL_NIF_RT_CREATE];
+    flags.into_iter().any(|flag| {
+        let mut tried = flag;
+        // SAFETY: name and structure live through the call; `init` says how
+        // many of its members are meant.
+        let made = unsafe {
+            enif_init_resource_type(
+                env.as_c(),
+                c"erlmcp_listener_owner".as_ptr(),
+                &raw const init,
+                flag,
+                &raw mut tried,
+            )
+        };
+        if !made.is_null() {
+            TYPE.store(made.cast_mut(), Ordering::Release);
+        }
+        !made.is_null()
+    })
+}
+
+/// Closes the listener of this generation when the process ends. `false` if
+/// the process is gone already.
+pub(crate) fn watch(env: CallEnv<'_>, owner: LocalPid, generation: u64) -> bool {
+    let kind = TYPE.load(Ordering::Acquire);
+    if kind.is_null() {
+        return false;
+    }
+    // SAFETY: the type is alive; the object has room for the generation and
+    // is aligned for it, as every allocation of the VM is. The monitor holds
+    // the object; our reference is given up.
+    unsafe {
+        let object = enif_alloc_resource(kind, size_of::<u64>());
+        if object.is_null() {
+            return false;
+        }
+        object.cast::<u64>().write(generation);
+        let refused: c_int =
+            enif_monitor_process(env.as_c(), object, owner.as_c(), ptr::null_mut());
+        enif_release_resource(object);
+        refused == 0
+    }
+}
+
+unsafe extern "C" fn owner_down(
+    _env: *mut ErlNifEnv,
+    object: *mut c_void,
+    _pid: *const ErlNifPid,
+    _monitor: *const ErlNifMonitor,
+) {
+    // SAFETY: the object is one that `watch` made.
+    let generation = unsafe { object.cast::<u64>().read() };
+    // A panic must not leave a C function.
+    let _ = catch_unwind(|| listener::owner_is_down(generation));
+}

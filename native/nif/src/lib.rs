@@ -1,0 +1,20 @@
+//! The shared library that the VM loads.
+//!
+//! Terms in, one call into a crate that knows no Erlang, terms out. The
+//! registry is a static: a new version of the Erlang module that loads the
+//! same library finds every count (see `upgrade`).
+#![deny(unsafe_code)]
+#![deny(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+mod cache;
+mod cold;
+mod guard;
+mod hot;
+mod listener;
+mod load;
+mod raw;
+mod record;
+mod refusal;
+mod state;
+mod text;
+mod vm;

@@ -1,0 +1,68 @@
+//! The HTTP listener: one for the node, owned by a process.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use erlmcp_export::{RegistrySource, Server, ServerConfig, Sources};
+use parking_lot::Mutex;
+
+use crate::guard;
+use crate::raw::{CallEnv, LocalPid};
+use crate::state::registry;
+use crate::vm::Vm;
+
+/// The running server, and which start it came from.
+static SERVER: Mutex<Option<(u64, Server)>> = Mutex::new(None);
+static GENERATION: AtomicU64 = AtomicU64::new(0);
+/// How long responses that are being sent may take when the server stops.
+const STOP_TIME: Duration = Duration::from_secs(2);
+
+/// Starts the server for `owner`, in the place of one that still runs, and
+/// returns the addresses it listens on. Blocks: for dirty schedulers.
+pub(crate) fn start(
+    env: CallEnv<'_>,
+    owner: LocalPid,
+    config: ServerConfig,
+) -> Result<Vec<SocketAddr>, String> {
+    let mut running = SERVER.lock();
+    if let Some((_, server)) = running.take() {
+        server.stop(Duration::ZERO);
+    }
+    let metrics = RegistrySource::new(registry().clone()).map_err(|error| error.to_string())?;
+    let sources = Sources { metrics: Arc::new(metrics), vm: Some(Arc::new(Vm)), health: Arc::new(Vm) };
+    let server = Server::start(config, sources).map_err(|error| error.to_string())?;
+    let generation = GENERATION.fetch_add(1, Ordering::Relaxed) + 1;
+    if !guard::watch(env, owner, generation) {
+        server.stop(Duration::ZERO);
+        return Err("the process that was to own the listener has ended".into());
+    }
+    let addresses = server.local_addrs().to_vec();
+    *running = Some((generation, server));
+    Ok(addresses)
+}
+
+/// Stops the server, if one runs. Blocks: for dirty schedulers.
+pub(crate) fn stop() {
+    let running = SERVER.lock().take();
+    if let Some((_, server)) = running {
+        server.stop(STOP_TIME);
+    }
+}
+
+/// The owner of this start is gone. Called on a scheduler: does not block.
+pub(crate) fn owner_is_down(generation: u64) {
+    // A lock that is held is held by `start` or `stop`, which end the server.
+    if let Some(mut running) = SERVER.try_lock()
+        && running.as_ref().is_some_and(|(started, _)| *started == generation)
+    {
+        // Dropping closes the listeners and leaves the threads to themselves.
+        drop(running.take());
+    }
+}
+
+/// An address for an IP and a port, for `ServerConfig::listen`.
+pub(crate) fn address(ip: &str, port: u16) -> Option<SocketAddr> {
+    ip.parse::<IpAddr>().ok().map(|ip| SocketAddr::new(ip, port))
+}

@@ -1,0 +1,83 @@
+//! Loading, upgrading, and the table of functions.
+//!
+//! `rustler::init!` sets no `upgrade`, without which the VM refuses to load a
+//! new version of the module; hence this entry of our own.
+#![allow(unsafe_code)]
+
+use std::ffi::{c_int, c_void};
+use std::panic::catch_unwind;
+use std::ptr;
+use std::sync::OnceLock;
+
+use rustler::codegen_runtime::{ErlNifEntry, inventory};
+use rustler::sys::{ErlNifEnv, ErlNifFunc, ErlNifTerm};
+
+use crate::raw::CallEnv;
+use crate::state::{registry, set_small_tag_holds};
+use crate::{guard, hot};
+
+const MODULE: &std::ffi::CStr = c"erlmcp_instrumentation_nif";
+
+/// The VM keeps pointers into the entry as long as the module is loaded.
+struct Entry(ErlNifEntry);
+
+// SAFETY: written once, read by the VM only.
+unsafe impl Send for Entry {}
+// SAFETY: as above.
+unsafe impl Sync for Entry {}
+
+static ENTRY: OnceLock<Entry> = OnceLock::new();
+
+/// What the VM asks a NIF library for.
+///
+/// It may ask again when a new version of the module loads the library; the
+/// entry is the same.
+#[unsafe(no_mangle)]
+#[allow(unreachable_pub)]
+pub extern "C" fn nif_init() -> *const ErlNifEntry {
+    catch_unwind(|| {
+        let entry = ENTRY.get_or_init(|| {
+            let mut functions = hot::functions();
+            functions.extend(inventory::iter::<rustler::Nif>().map(rustler::Nif::get_def));
+            let functions: &'static [ErlNifFunc] = Vec::leak(functions);
+            let mut entry = ErlNifEntry::new(MODULE, functions, load);
+            entry.upgrade = Some(upgrade);
+            Entry(entry)
+        });
+        &raw const entry.0
+    })
+    .unwrap_or(ptr::null())
+}
+
+unsafe extern "C" fn load(
+    env: *mut ErlNifEnv,
+    _private: *mut *mut c_void,
+    _info: ErlNifTerm,
+) -> c_int {
+    // SAFETY: the environment of this call.
+    let env = unsafe { CallEnv::new(env) };
+    prepare(env)
+}
+
+/// A new version of the module takes over: all state is in statics of this
+/// library and stays. Blocks every scheduler, so it only makes a few terms.
+unsafe extern "C" fn upgrade(
+    env: *mut ErlNifEnv,
+    _private: *mut *mut c_void,
+    _old_private: *mut *mut c_void,
+    _info: ErlNifTerm,
+) -> c_int {
+    // SAFETY: the environment of this call.
+    let env = unsafe { CallEnv::new(env) };
+    prepare(env)
+}
+
+fn prepare(env: CallEnv<'_>) -> c_int {
+    let prepared = catch_unwind(|| {
+        hot::prepare(env);
+        set_small_tag_holds(env.small_tag_holds());
+        registry();
+        guard::prepare(env)
+    });
+    c_int::from(!prepared.unwrap_or(false))
+}

@@ -1,0 +1,343 @@
+//! Recording by name and labels, and by handle.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use erlmcp_metrics::{
+    Bound, GaugeValue, Kind, LabelSet, MetricName, RecordError, Recorder, Rejection, SeriesId,
+};
+
+use crate::raw::{CallEnv, RawTerm, TermStore};
+use crate::refusal::Refusal;
+use crate::state::{Scratch, Thread, registry, with_thread};
+use crate::text::{push_text, push_value};
+
+/// What a call does to a series.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Op {
+    /// Adds to a counter and to nothing else.
+    Count,
+    /// Adds to whatever can be added to.
+    Add,
+    /// Subtracts from whatever can go down.
+    Subtract,
+    /// Sets a gauge.
+    Set,
+    /// Counts an observation in a histogram.
+    Observe,
+}
+
+impl Op {
+    #[inline(always)]
+    fn takes(self, kind: Kind) -> bool {
+        match self {
+            Self::Count => kind == Kind::Counter,
+            Self::Add => matches!(kind, Kind::Counter | Kind::UpDownCounter | Kind::Gauge),
+            Self::Subtract => matches!(kind, Kind::UpDownCounter | Kind::Gauge),
+            Self::Set => kind == Kind::Gauge,
+            Self::Observe => kind == Kind::Histogram,
+        }
+    }
+
+    /// What an undeclared name becomes.
+    fn default_kind(self) -> Kind {
+        match self {
+            Self::Count | Self::Add => Kind::Counter,
+            Self::Subtract => Kind::UpDownCounter,
+            Self::Set => Kind::Gauge,
+            Self::Observe => Kind::Histogram,
+        }
+    }
+
+    /// The kind to look for under a name: what it is, if this can be done to
+    /// it, else what it would become; the registry then says what is wrong.
+    fn kind_for(self, name: &MetricName) -> Kind {
+        match self {
+            Self::Add | Self::Subtract => registry()
+                .kind_of(name)
+                .filter(|kind| self.takes(*kind))
+                .unwrap_or(self.default_kind()),
+            Self::Count | Self::Set | Self::Observe => self.default_kind(),
+        }
+    }
+}
+
+/// A value as it came.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Amount {
+    Int(i64),
+    Float(f64),
+}
+
+impl Amount {
+    #[allow(clippy::cast_precision_loss)]
+    fn as_f64(self) -> f64 {
+        match self {
+            Self::Int(n) => n as f64,
+            Self::Float(x) => x,
+        }
+    }
+
+    fn negated(self) -> Self {
+        match self {
+            Self::Int(n) => n.checked_neg().map_or(Self::Float(-self.as_f64()), Self::Int),
+            Self::Float(x) => Self::Float(-x),
+        }
+    }
+}
+
+#[inline(always)]
+fn amount(env: CallEnv<'_>, thread: &Thread, term: RawTerm) -> Option<Amount> {
+    if thread.small_tag_holds
+        && let Some(n) = term.small()
+    {
+        return Some(Amount::Int(n));
+    }
+    boxed_amount(env, term)
+}
+
+#[inline(never)]
+fn boxed_amount(env: CallEnv<'_>, term: RawTerm) -> Option<Amount> {
+    if let Some(x) = env.get_float(term) {
+        return Some(Amount::Float(x));
+    }
+    if let Some(n) = env.get_int(term) {
+        return Some(Amount::Int(n));
+    }
+    let mut name = String::new();
+    if !env.push_atom(term, &mut name) {
+        return None;
+    }
+    match name.as_str() {
+        "infinity" => Some(Amount::Float(f64::INFINITY)),
+        "-infinity" => Some(Amount::Float(f64::NEG_INFINITY)),
+        "nan" => Some(Amount::Float(f64::NAN)),
+        _ => None,
+    }
+}
+
+#[inline(always)]
+fn apply(recorder: &Recorder, id: SeriesId, op: Op, amount: Amount) -> Result<(), RecordError> {
+    match (op, amount) {
+        (Op::Count | Op::Add, Amount::Int(n)) => recorder.add_int(id, n),
+        (Op::Count | Op::Add, Amount::Float(x)) => recorder.add_float(id, x),
+        (Op::Subtract, amount) => match amount.negated() {
+            Amount::Int(n) => recorder.add_int(id, n),
+            Amount::Float(x) => recorder.add_float(id, x),
+        },
+        (Op::Set, Amount::Int(n)) => recorder.set(id, GaugeValue::Int(n)),
+        (Op::Set, Amount::Float(x)) => recorder.set(id, GaugeValue::Float(x)),
+        (Op::Observe, amount) => recorder.observe(id, amount.as_f64()),
+    }
+}
+
+/// Records into a series given by its handle.
+#[inline(always)]
+pub(crate) fn by_handle(env: CallEnv<'_>, ok: RawTerm, handle: RawTerm, value: RawTerm, op: Op) -> RawTerm {
+    with_thread(|thread| {
+        if let Some(Amount::Int(raw)) = amount(env, thread, handle)
+            && let Some(amount) = amount(env, thread, value)
+        {
+            let id = SeriesId::from_raw(raw.cast_unsigned());
+            match apply(&thread.recorder, id, op, amount) {
+                Ok(()) => return ok,
+                Err(error) => return handle_refused(env, Refusal::record(error)),
+            }
+        }
+        handle_refused(env, bad_handle_or_value(env, handle, value))
+    })
+}
+
+#[cold]
+#[inline(never)]
+fn handle_refused(env: CallEnv<'_>, refusal: Refusal) -> RawTerm {
+    refusal.rejected(env, "(series handle)")
+}
+
+#[cold]
+fn bad_handle_or_value(env: CallEnv<'_>, handle: RawTerm, value: RawTerm) -> Refusal {
+    if env.get_int(handle).is_none() {
+        return Refusal::record(RecordError::UnknownSeries);
+    }
+    bad_value(env, value)
+}
+
+fn bad_value(env: CallEnv<'_>, value: RawTerm) -> Refusal {
+    let text = if env.is_number(value) {
+        "the value is an integer beyond 64 bits"
+    } else {
+        "the value is not a number"
+    };
+    Refusal::new(Rejection::BadValue, text)
+}
+
+/// Records into the series of a name and labels.
+#[inline(always)]
+pub(crate) fn by_name(
+    env: CallEnv<'_>,
+    ok: RawTerm,
+    name: RawTerm,
+    value: RawTerm,
+    labels: RawTerm,
+    op: Op,
+) -> RawTerm {
+    with_thread(|thread| {
+        if let Some(cached) = thread.cache.hinted(name, labels)
+            && op.takes(cached.kind)
+            && let Some(amount) = amount(env, thread, value)
+            && apply(&thread.recorder, cached.id, op, amount).is_ok()
+        {
+            return ok;
+        }
+        contained(env, || by_name_slowly(env, thread, ok, name, value, labels, op))
+    })
+}
+
+/// Runs what may allocate or look further; a panic ends as an Erlang error.
+#[cold]
+#[inline(never)]
+fn contained(env: CallEnv<'_>, body: impl FnOnce() -> RawTerm) -> RawTerm {
+    catch_unwind(AssertUnwindSafe(body)).unwrap_or_else(|_| {
+        registry().reject(Rejection::Internal);
+        env.raise(env.atom("nif_panicked"))
+    })
+}
+
+fn by_name_slowly(
+    env: CallEnv<'_>,
+    thread: &mut Thread,
+    ok: RawTerm,
+    name: RawTerm,
+    value: RawTerm,
+    labels: RawTerm,
+    op: Op,
+) -> RawTerm {
+    let Some(amount) = amount(env, thread, value) else {
+        return bad_value(env, value).rejected(env, &shown(env, name));
+    };
+    if let Some(cached) = thread.cache.find(name, labels)
+        && op.takes(cached.kind)
+    {
+        match apply(&thread.recorder, cached.id, op, amount) {
+            Ok(()) => return ok,
+            // Removed meanwhile: registered anew below.
+            Err(RecordError::UnknownSeries) => {}
+            Err(error) => return Refusal::record(error).rejected(env, &shown(env, name)),
+        }
+    }
+    let resolved = resolve(env, &mut thread.scratch, name, labels, |name| op.kind_for(name));
+    let (bound, kind) = match resolved {
+        Ok(resolved) => resolved,
+        Err(refusal) => return refusal.rejected(env, &shown(env, name)),
+    };
+    if !bound.overflowed {
+        thread.cache.insert(name, labels, bound.id, kind, |store| copy_terms(env, store, name, labels));
+    }
+    match apply(&thread.recorder, bound.id, op, amount) {
+        Ok(()) => ok,
+        Err(error) => Refusal::record(error).rejected(env, &shown(env, name)),
+    }
+}
+
+/// Copies for the cache: binaries in full, so that none keeps a larger one,
+/// of which it is a part, from being freed.
+fn copy_terms(
+    env: CallEnv<'_>,
+    store: &mut TermStore,
+    name: RawTerm,
+    labels: RawTerm,
+) -> Option<(RawTerm, RawTerm)> {
+    let mut copy = |term| match env.get_binary(term) {
+        Some(bytes) => store.env().binary(bytes),
+        None => store.copy(term),
+    };
+    let name = copy(name);
+    let mut keys = Vec::new();
+    let mut values = Vec::new();
+    env.each_pair(labels, |key, value| {
+        keys.push(copy(key));
+        values.push(copy(value));
+        true
+    });
+    Some((name, store.env().map(&keys, &values)?))
+}
+
+/// Most pairs that are looked at before a label map is refused.
+const MAX_PAIRS: usize = 256;
+
+/// The series of a name and labels, registered if need be, and its kind.
+pub(crate) fn resolve(
+    env: CallEnv<'_>,
+    scratch: &mut Scratch,
+    name: RawTerm,
+    labels: RawTerm,
+    kind_for: impl FnOnce(&MetricName) -> Kind,
+) -> Result<(Bound, Kind), Refusal> {
+    let metric = decode_name(env, &mut scratch.text, scratch.name.take(), name)?;
+    let metric = scratch.name.insert(metric);
+    let labels = decode_labels(env, &mut scratch.text, &mut scratch.value, &mut scratch.labels, labels)?;
+    let kind = kind_for(metric);
+    let bound = registry().series(kind, metric, labels).map_err(|error| Refusal::bind(&error))?;
+    Ok((bound, kind))
+}
+
+/// A name term as a metric's name, in the memory of `reused`.
+pub(crate) fn decode_name(
+    env: CallEnv<'_>,
+    text: &mut String,
+    reused: Option<MetricName>,
+    term: RawTerm,
+) -> Result<MetricName, Refusal> {
+    text.clear();
+    push_text(env, term, text)
+        .map_err(|why| Refusal::new(Rejection::BadName, format!("the metric's name {}", why.as_str())))?;
+    let bad = |error: erlmcp_metrics::NameError| Refusal::new(Rejection::BadName, error.to_string());
+    match reused {
+        Some(mut name) => name.assign(text).map(|()| name).map_err(bad),
+        None => MetricName::new(text).map_err(bad),
+    }
+}
+
+/// A label map as a label set.
+pub(crate) fn decode_labels<'b>(
+    env: CallEnv<'_>,
+    name: &mut String,
+    value: &mut String,
+    builder: &'b mut erlmcp_metrics::LabelSetBuilder,
+    term: RawTerm,
+) -> Result<&'b LabelSet, Refusal> {
+    let bad = |text: String| Refusal::new(Rejection::BadLabels, text);
+    match env.map_size(term) {
+        None => return Err(bad("the labels are not a map".into())),
+        Some(size) if size > MAX_PAIRS => {
+            return Err(bad(format!("{size} labels, more than any metric can have")));
+        }
+        Some(_) => {}
+    }
+    builder.clear();
+    let mut refusal = None;
+    env.each_pair(term, |key, label| {
+        name.clear();
+        value.clear();
+        if let Err(why) = push_text(env, key, name) {
+            refusal = Some(bad(format!("a label's name {}", why.as_str())));
+        } else if let Err(why) = push_value(env, label, value) {
+            refusal = Some(bad(format!("the value of label {name} {}", why.as_str())));
+        } else {
+            builder.push(name, value);
+        }
+        refusal.is_none()
+    });
+    if let Some(refusal) = refusal {
+        return Err(refusal);
+    }
+    builder.finish().map_err(|error| bad(error.to_string()))
+}
+
+/// A name for the log: its text, or a word for what has none.
+pub(crate) fn shown(env: CallEnv<'_>, name: RawTerm) -> String {
+    let mut text = String::new();
+    match push_text(env, name, &mut text) {
+        Ok(()) => text.chars().take(255).collect(),
+        Err(_) => "(not a name)".into(),
+    }
+}

@@ -1,0 +1,78 @@
+//! What the library keeps for the life of the VM, and what each thread keeps.
+//!
+//! A hot upgrade of the Erlang module finds this as it was: the shared
+//! library stays mapped, so its statics stay.
+
+use std::cell::Cell;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use erlmcp_metrics::{LabelSetBuilder, MetricName, Options, Recorder, Registry};
+
+use crate::cache::SeriesCache;
+
+static REGISTRY: OnceLock<Registry> = OnceLock::new();
+static SMALL_TAG_HOLDS: AtomicBool = AtomicBool::new(false);
+
+/// The node's registry.
+pub(crate) fn registry() -> &'static Registry {
+    REGISTRY.get_or_init(|| Registry::new(Options::default()))
+}
+
+/// Remembers whether small integers can be read from their tag.
+pub(crate) fn set_small_tag_holds(holds: bool) {
+    SMALL_TAG_HOLDS.store(holds, Ordering::Relaxed);
+}
+
+/// What a scheduler thread keeps between calls.
+#[derive(Debug)]
+pub(crate) struct Thread {
+    pub(crate) recorder: Recorder,
+    pub(crate) cache: SeriesCache,
+    pub(crate) scratch: Scratch,
+    pub(crate) small_tag_holds: bool,
+}
+
+/// Memory that is used again from call to call.
+#[derive(Debug)]
+pub(crate) struct Scratch {
+    pub(crate) text: String,
+    pub(crate) value: String,
+    pub(crate) name: Option<MetricName>,
+    pub(crate) labels: LabelSetBuilder,
+}
+
+thread_local! {
+    /// Never dropped: schedulers end with the VM, and a destructor that ran
+    /// in the VM's exit would run beside threads that still record.
+    static THREAD: Cell<Option<&'static mut Thread>> = const { Cell::new(None) };
+}
+
+/// Runs `body` with this thread's state.
+#[inline(always)]
+pub(crate) fn with_thread<T>(body: impl FnOnce(&mut Thread) -> T) -> T {
+    THREAD.with(|cell| {
+        let thread = match cell.take() {
+            Some(thread) => thread,
+            None => new_thread(),
+        };
+        let result = body(thread);
+        cell.set(Some(thread));
+        result
+    })
+}
+
+#[cold]
+fn new_thread() -> &'static mut Thread {
+    Box::leak(Box::new(Thread {
+        recorder: registry().recorder(),
+        cache: SeriesCache::new(),
+        scratch: Scratch {
+            text: String::new(),
+            value: String::new(),
+            name: None,
+            labels: LabelSetBuilder::default(),
+        },
+        small_tag_holds: SMALL_TAG_HOLDS.load(Ordering::Relaxed),
+    }))
+}

@@ -1,0 +1,156 @@
+#!/usr/bin/env bash
+# Installs what the build, the tests and the benches need on Debian 12 or later.
+# Idempotent: a second run only looks, and takes under a second.
+set -euo pipefail
+
+usage() {
+  cat <<'USAGE'
+usage: scripts/setup.sh [GROUP ...]
+
+Installs what is missing, says what it does, and does nothing where nothing is missing.
+
+groups:
+  build   Erlang/OTP, rebar3, a C linker           (make demo)
+  test    Prometheus, promtool, PropEr, Python     (make test)
+  bench   prometheus.erl, the rival in the benches (make bench)
+  lint    shellcheck, shfmt                        (make lint)
+
+Without a group: build.
+
+environment:
+  ERLMCP_TOOLS   where downloaded tools go (default: .tools in the checkout)
+USAGE
+}
+
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+tools=${ERLMCP_TOOLS:-$here/.tools}
+
+say() { printf 'setup: %s\n' "$*"; }
+die() {
+  printf 'setup: %s\n' "$*" >&2
+  exit 1
+}
+
+have() { command -v "$1" >/dev/null 2>&1; }
+have_package() { dpkg-query -W -f='${db:Status-Abbrev}' "$1" 2>/dev/null | grep -q '^ii'; }
+
+as_root() {
+  if [ "$(id -u)" -eq 0 ]; then
+    "$@"
+  elif have sudo && { sudo -n true 2>/dev/null || [ -t 0 ]; }; then
+    sudo "$@"
+  else
+    die "root rights are needed to run: $*
+       Run it as root (or with sudo) once, then run this again."
+  fi
+}
+
+apt_updated=
+apt_update() {
+  [ -n "$apt_updated" ] && return
+  say "reading Debian's package lists"
+  as_root apt-get update -qq
+  apt_updated=1
+}
+
+# Debian packages, by name; only the missing ones are asked for.
+need_packages() {
+  local missing=() package
+  for package in "$@"; do
+    have_package "$package" || missing+=("$package")
+  done
+  [ ${#missing[@]} -eq 0 ] && return
+  have apt-get || die "this machine has no apt-get; install by hand: ${missing[*]}"
+  apt_update
+  say "installing Debian packages: ${missing[*]}"
+  as_root env DEBIAN_FRONTEND=noninteractive \
+    apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
+}
+
+need_rust() {
+  if ! have cargo; then
+    if [ -x "$HOME/.cargo/bin/cargo" ]; then
+      die "cargo is installed but not on PATH. Run: . \"\$HOME/.cargo/env\""
+    fi
+    die "no Rust toolchain found. Install one with rustup (https://rustup.rs), 1.91 or later, and run this again."
+  fi
+  local version
+  version=$(cargo --version | awk '{print $2}')
+  if [ "$(printf '%s\n1.91.0\n' "$version" | sort -V | head -1)" != 1.91.0 ]; then
+    die "Rust $version is too old: 1.91 or later is needed. Run: rustup update stable"
+  fi
+}
+
+group_build() {
+  need_rust
+  # An Erlang that is already on PATH (kerl, asdf, an image) is used as it is.
+  if have erl && have rebar3; then
+    have cc || need_packages gcc libc6-dev
+    have make || need_packages make
+  else
+    need_packages gcc libc6-dev make ca-certificates git curl \
+      erlang-base erlang-dev erlang-crypto erlang-public-key erlang-asn1 erlang-ssl \
+      erlang-inets erlang-mnesia erlang-runtime-tools erlang-tools erlang-syntax-tools \
+      erlang-parsetools erlang-eunit erlang-common-test erlang-edoc erlang-xmerl \
+      erlang-dialyzer rebar3
+  fi
+}
+
+# PropEr is a Debian package here: hex.pm is not needed for anything.
+group_test() {
+  group_build
+  need_packages git curl erlang-proper prometheus python3 python3-venv
+  local venv=$tools/venv wanted=$here/test/requirements.txt
+  if [ -f "$wanted" ] && ! cmp -s "$wanted" "$venv/.requirements"; then
+    say "installing Python packages into $venv"
+    python3 -m venv "$venv"
+    "$venv/bin/pip" install --quiet --disable-pip-version-check -r "$wanted"
+    cp "$wanted" "$venv/.requirements"
+  fi
+}
+
+# prometheus.erl, compiled, out of Debian's rabbitmq-server package: unpacked, never installed.
+group_bench() {
+  group_build
+  local peers=$tools/peers
+  if ! ls "$peers"/prometheus-*/ebin/prometheus.app >/dev/null 2>&1; then
+    apt_update
+    say "unpacking prometheus.erl from Debian's rabbitmq-server package into $peers"
+    local work
+    work=$(mktemp -d)
+    (cd "$work" && apt-get download -qq rabbitmq-server && dpkg-deb -x rabbitmq-server_*.deb unpacked)
+    mkdir -p "$peers"
+    local app
+    for app in prometheus quantile_estimator; do
+      rm -rf "$peers/$app"-*
+      cp -r "$work"/unpacked/usr/lib/rabbitmq/lib/rabbitmq_server-*/plugins/"$app"-* "$peers"/ 2>/dev/null || true
+    done
+    rm -rf "$work"
+    ls "$peers"/prometheus-*/ebin/prometheus.app >/dev/null ||
+      die "rabbitmq-server's package no longer carries prometheus.erl: the benches lack their rival"
+  fi
+}
+
+group_lint() {
+  group_build
+  need_packages shellcheck shfmt
+}
+
+[ $# -gt 0 ] || set -- build
+for group in "$@"; do
+  case $group in
+    -h | --help)
+      usage
+      exit 0
+      ;;
+    build | test | bench | lint) ;;
+    *)
+      printf 'setup: unknown group: %s\n' "$group" >&2
+      usage >&2
+      exit 2
+      ;;
+  esac
+done
+for group in "$@"; do
+  "group_$group"
+done
