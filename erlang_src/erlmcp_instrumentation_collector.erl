@@ -68,9 +68,14 @@ family(Name, Kind, Help, Value) ->
 %%
 %% Each alias repeats the samples of a current family under the older name with
 %% the kind given; an alias of a family that is not there is ignored.
+%%
+%% A counter whose older name is its own without `_total' becomes untyped:
+%% OpenMetrics names a counter's family without `_total', and a family must not
+%% come twice.
 -spec aliases([family()], [alias()], opts()) -> [family()].
 aliases(Families, Aliases, #{legacy_names := true}) ->
-    Families ++
+    OlderNames = [Older || {_Current, Older, _Kind} <- Aliases],
+    [untype_beside(OlderNames, Family) || Family <- Families] ++
         [{Older, Kind, <<"Older name of ", Current/binary, ". ", Help/binary>>, Samples}
          || {Current, Older, Kind} <- Aliases,
             {Name, _Kind, Help, Samples} <- Families,
@@ -105,6 +110,15 @@ check(Families) when is_list(Families) ->
     end;
 check(Other) ->
     {error, {bad_families, Other}}.
+
+-spec untype_beside([binary()], family()) -> family().
+untype_beside(OlderNames, {Name, counter, Help, Samples} = Family) ->
+    case [Older || Older <- OlderNames, <<Older/binary, "_total">> =:= Name] of
+        [] -> Family;
+        [_ | _] -> {Name, untyped, Help, Samples}
+    end;
+untype_beside(_OlderNames, Family) ->
+    Family.
 
 -spec is_family(term()) -> boolean().
 is_family({Name, Kind, Help, Samples}) when

@@ -13,6 +13,7 @@
 -define(BAD_SETTING, 2).
 -define(PROGRESS_MS, 1000).
 -define(STATUS_MS, 10000).
+-define(DIFFERENCES_SHOWN, 5).
 
 %% @doc Starts the demo; it halts the node when it is done.
 %%
@@ -151,11 +152,17 @@ verdict(Expected, Scrapes) ->
                       [Requests, length(Scrapes), length(Expected) * length(Scrapes)]),
             ?OK;
         Wrong ->
-            [io:format("~ncheck: FAILED: ~ts: ~ts: ~p counted, ~p scraped", [Title, What, A, B])
-             || {Title, Differences} <- Wrong, {What, A, B} <- Differences],
-            io:nl(),
+            lists:foreach(fun complain_of/1, Wrong),
             ?FAILED
     end.
+
+-spec complain_of({string(), [erlmcp_demo_check:difference()]}) -> ok.
+complain_of({Title, Differences}) ->
+    io:format("~ncheck: FAILED: ~ts: ~b figures differ from what the clients counted, such as~n",
+              [Title, length(Differences)]),
+    lists:foreach(fun({What, Counted, Scraped}) ->
+        io:format("       ~ts: ~p counted, ~p scraped~n", [What, Counted, Scraped])
+    end, lists:sublist(Differences, ?DIFFERENCES_SHOWN)).
 
 -spec next(erlmcp_demo_node:urls()) -> iolist().
 next(Urls) ->
@@ -167,9 +174,9 @@ next(Urls) ->
 -spec urls(erlmcp_demo_node:urls()) -> iolist().
 urls(#{all := All, application := Application, root := Root}) ->
     ["Open:\n",
-     "  ", All, "          everything: server, VM, process, library\n",
-     "  ", Application, "   what the application registered\n",
-     "  ", Root, "/health\n"].
+     "  ", string:pad(All, 40), "everything: server, VM, process, library\n",
+     "  ", string:pad(Application, 40), "what the application registered\n",
+     "  ", string:pad(Root ++ "/health", 40), "whether it is well\n"].
 
 -spec prometheus(erlmcp_demo_node:urls()) -> iolist().
 prometheus(#{all := All, usual_port := Usual}) ->

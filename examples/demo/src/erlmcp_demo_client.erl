@@ -6,6 +6,7 @@
 -behaviour(gen_server).
 
 -export([start_link/1]).
+-export([go/1]).
 -export([expected_tool_calls/1]).
 
 -export([init/1]).
@@ -24,10 +25,16 @@
 -define(SHORTEST_IDLE_MS, 2000).
 -define(PAUSES_TO_IDLE, 20).
 
-%% @doc Starts a client with the mean pause between its requests.
+%% @doc Starts a client with the mean pause between its requests. It waits for
+%% {@link go/1}: the first ones' load would hinder the start of the others.
 -spec start_link(PauseMs :: float()) -> gen_server:start_ret().
 start_link(PauseMs) ->
     gen_server:start_link(?MODULE, PauseMs, []).
+
+%% @doc Has a client begin, at a random moment of its first pause.
+-spec go(pid()) -> ok.
+go(Client) ->
+    gen_server:cast(Client, go).
 
 %% @doc How many tool calls a second to allow so that few of them are refused:
 %% the mean of what all clients ask for, and one standard deviation.
@@ -44,9 +51,7 @@ expected_tool_calls(Rate) ->
 -spec init(float()) -> {ok, state()}.
 init(PauseMs) ->
     process_flag(trap_exit, true),
-    Now = erlang:monotonic_time(millisecond),
-    {ok, wake(#{pause_ms => PauseMs, next_ms => Now + PauseMs * rand:uniform(),
-                session => none, left => 0})}.
+    {ok, #{pause_ms => PauseMs, next_ms => 0.0, session => none, left => 0}}.
 
 %% @private
 -spec handle_call(term(), gen_server:from(), state()) -> {reply, ok, state()}.
@@ -54,9 +59,10 @@ handle_call(_Request, _From, State) ->
     {reply, ok, State}.
 
 %% @private
--spec handle_cast(term(), state()) -> {noreply, state()}.
-handle_cast(_Message, State) ->
-    {noreply, State}.
+-spec handle_cast(go, state()) -> {noreply, state()}.
+handle_cast(go, #{pause_ms := PauseMs} = State) ->
+    Now = erlang:monotonic_time(millisecond),
+    {noreply, wake(State#{next_ms := Now + PauseMs * rand:uniform()})}.
 
 %% @private
 -spec handle_info(term(), state()) -> {noreply, state()}.

@@ -92,6 +92,9 @@ is_taken(Port) when is_integer(Port), Port > 0 ->
 is_taken(_) ->
     false.
 
+%% A reason with a text of its own, such as a port in use, is told by that text.
 -spec failed(string(), term()) -> {error, string()}.
+failed(What, {_Application, {{Tag, Text}, _Start}}) when is_atom(Tag), is_binary(Text) ->
+    {error, lists:flatten(io_lib:format("~ts: ~ts", [What, Text]))};
 failed(What, Reason) ->
     {error, lists:flatten(io_lib:format("~ts: ~tp", [What, Reason]))}.

@@ -8,7 +8,10 @@
 
 -export([init/1]).
 
--define(SHUTDOWN_MS, 5000).
+%% Far more than a request takes: where more load is asked for than the machine
+%% bears, a client waits this long in a queue, and one that is killed there
+%% has not counted an answer that the server has.
+-define(SHUTDOWN_MS, 60000).
 
 %% @doc Starts an empty pool, registered as `Name', of `Module:start_link/1'.
 -spec start_link(Name :: atom(), Module :: module()) -> supervisor:startlink_ret().

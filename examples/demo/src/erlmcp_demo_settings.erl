@@ -14,8 +14,8 @@
 %% `seconds' 0 is "until told to stop"; `rate' is requests a second over all
 %% sessions; `sessions' is how many are open at a time.
 
-%% Each simulated request costs about 60 us of CPU, so that 2 000 a second for
-%% every core but one leaves more than that one core idle.
+%% A simulated request costs a quarter of a millisecond of CPU at most, spinning
+%% schedulers included: 2 000 a second for every core but one keep that one free.
 -define(RATE_PER_CORE, 2000).
 -define(HIGHEST_DEFAULT_RATE, 10000).
 -define(STAYING_RATE, 200).

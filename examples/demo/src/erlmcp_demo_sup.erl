@@ -16,13 +16,12 @@
 start_link(Settings) ->
     supervisor:start_link({local, ?MODULE}, ?MODULE, Settings).
 
-%% @doc Starts the clients; each begins at a random moment of its first pause.
+%% @doc Starts the clients, and lets them go when all are there.
 -spec start_load(erlmcp_demo_settings:settings()) -> ok.
 start_load(#{rate := Rate, sessions := Sessions}) ->
     PauseMs = Sessions * 1000 / Rate,
-    lists:foreach(fun(_) ->
-        {ok, _} = erlmcp_demo_pool_sup:start_child(?CLIENTS, PauseMs)
-    end, lists:seq(1, Sessions)).
+    Clients = [start_client(PauseMs) || _ <- lists:seq(1, Sessions)],
+    lists:foreach(fun erlmcp_demo_client:go/1, Clients).
 
 %% @doc Ends the clients, each after the answer that it waits for. Their
 %% sessions stay open until they expire.
@@ -48,6 +47,11 @@ init(#{rate := Rate}) ->
            pool(erlmcp_demo_sessions, erlmcp_demo_session),
            #{id => sampler, start => {erlmcp_demo_sampler, start_link, [erlmcp_demo_sessions]}},
            pool(?CLIENTS, erlmcp_demo_client)]}}.
+
+-spec start_client(float()) -> pid().
+start_client(PauseMs) ->
+    {ok, Client} = erlmcp_demo_pool_sup:start_child(?CLIENTS, PauseMs),
+    Client.
 
 -spec pool(atom(), module()) -> supervisor:child_spec().
 pool(Name, Module) ->

@@ -92,6 +92,7 @@ async fn converse(
         result = connection.as_mut() => return result,
         () = lifecycle.stopped() => {}
     }
+    // hyper would wait for the rest of a head, up to its deadline.
     if phase.get().phase == Phase::Head {
         return Ok(());
     }

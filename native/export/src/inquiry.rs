@@ -13,9 +13,9 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
-/// After this time without an answer a question counts as lost and is asked
-/// again. An answer that comes after all is still taken.
-const LOST_AFTER: Duration = Duration::from_secs(5);
+/// After this time a question counts as lost though its [`Reply`] was never
+/// dropped, and is asked again. An answer that comes after all is still taken.
+const LOST_AFTER: Duration = Duration::from_secs(30);
 
 /// One kind of question, whose answers are `T`.
 #[derive(Debug)]

@@ -66,6 +66,18 @@ mod tests {
     }
 
     #[test]
+    fn accepted_connections_have_a_bounded_buffer() {
+        let listeners = listen(&["127.0.0.1:0".parse().unwrap()]).unwrap();
+        let listener = listeners.first().unwrap();
+        let _client = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        listener.set_nonblocking(false).unwrap();
+        let (accepted, _) = listener.accept().unwrap();
+        // Linux doubles it, for its own bookkeeping.
+        let bytes = socket2::SockRef::from(&accepted).send_buffer_size().unwrap();
+        assert!(bytes <= 2 * SEND_BUFFER_BYTES, "{bytes}");
+    }
+
+    #[test]
     fn both_families_share_a_port() {
         let v4 = listen(&["0.0.0.0:0".parse().unwrap()]).unwrap();
         let port = v4.first().unwrap().local_addr().unwrap().port();

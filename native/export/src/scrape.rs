@@ -96,3 +96,33 @@ async fn compress(rendering: impl Future<Output = Shared>) -> Shared {
     let gzipped = spawn_blocking(move || gzip::compress(&plain)).await;
     gzipped.ok()?.ok().map(Arc::new)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::source::RegistrySource;
+    use erlmcp_metrics::{Options, Registry};
+
+    fn scraper() -> Scraper {
+        let registry = Registry::new(Options::default());
+        Scraper::new(Gatherer {
+            metrics: Arc::new(RegistrySource::new(registry).unwrap()),
+            vm: None,
+            process: None,
+            stats: Arc::default(),
+            lifecycle: Lifecycle::new(),
+        })
+    }
+
+    #[tokio::test]
+    async fn those_who_come_together_get_the_same_bytes() {
+        let scraper = scraper();
+        for gzip in [false, true] {
+            let scrape = || scraper.scrape(Format::Text, Scope::All, gzip);
+            let (first, second) = tokio::join!(scrape(), scrape());
+            let (first, later) = (first.unwrap(), scrape().await.unwrap());
+            assert!(Arc::ptr_eq(&first, &second.unwrap()), "gzip: {gzip}");
+            assert!(!Arc::ptr_eq(&first, &later), "gzip: {gzip}");
+        }
+    }
+}

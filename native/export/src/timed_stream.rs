@@ -230,3 +230,153 @@ impl Clock {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+    use std::task::{Wake, Waker};
+
+    use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
+    use tokio::time::advance;
+
+    const HEADER: Duration = Duration::from_secs(5);
+    const IDLE: Duration = Duration::from_secs(120);
+    const WRITE: Duration = Duration::from_secs(30);
+    const MOMENT: Duration = Duration::from_millis(1);
+
+    #[derive(Default)]
+    struct Wakes(AtomicUsize);
+
+    impl Wake for Wakes {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, SeqCst);
+        }
+    }
+
+    /// A stream, its client, and a task that polls it.
+    struct Bench {
+        stream: TimedStream<DuplexStream>,
+        client: DuplexStream,
+        phase: PhaseCell,
+        wakes: Arc<Wakes>,
+    }
+
+    impl Bench {
+        fn new() -> Self {
+            let (server, client) = duplex(16);
+            let phase = PhaseCell::new();
+            let deadlines = Deadlines { header: HEADER, idle: IDLE, write: WRITE };
+            let stream = TimedStream::new(server, deadlines, phase.clone());
+            Self { stream, client, phase, wakes: Arc::default() }
+        }
+
+        /// The number of bytes read, if any were there.
+        fn read(&mut self) -> Poll<io::Result<usize>> {
+            let waker = Waker::from(Arc::clone(&self.wakes));
+            let mut bytes = [0; 8];
+            let mut buffer = ReadBuf::new(&mut bytes);
+            let stream = Pin::new(&mut self.stream);
+            let result = stream.poll_read(&mut Context::from_waker(&waker), &mut buffer);
+            result.map_ok(|()| buffer.filled().len())
+        }
+
+        fn write(&mut self, bytes: &[u8]) -> Poll<io::Result<usize>> {
+            let waker = Waker::from(Arc::clone(&self.wakes));
+            Pin::new(&mut self.stream).poll_write(&mut Context::from_waker(&waker), bytes)
+        }
+
+        fn misses(&mut self, missed: Missed) {
+            assert!(matches!(self.read(), Poll::Ready(Err(_))));
+            assert_eq!(self.stream.missed(), Some(missed));
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn bytes_do_not_put_off_the_deadline_of_a_head() {
+        let mut bench = Bench::new();
+        for _ in 0..4 {
+            assert!(bench.read().is_pending());
+            advance(HEADER / 4 - MOMENT).await;
+            bench.client.write_all(b"x").await.unwrap();
+            assert!(matches!(bench.read(), Poll::Ready(Ok(1))));
+        }
+        advance(MOMENT * 4).await;
+        bench.misses(Missed::Header);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_response_has_no_deadline_for_reading_and_a_pause_its_own() {
+        let mut bench = Bench::new();
+        let responding = bench.phase.respond();
+        assert!(bench.read().is_pending());
+        advance(IDLE * 2).await;
+        assert!(bench.read().is_pending());
+        drop(responding);
+        assert!(bench.read().is_pending());
+        advance(IDLE - MOMENT).await;
+        assert!(bench.read().is_pending());
+        advance(MOMENT).await;
+        bench.misses(Missed::Idle);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn requests_that_follow_at_once_have_a_clock_each() {
+        let mut bench = Bench::new();
+        for _ in 0..10 {
+            bench.client.write_all(b"x").await.unwrap();
+            assert!(matches!(bench.read(), Poll::Ready(Ok(1))));
+            advance(HEADER / 2).await;
+            drop(bench.phase.respond());
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_head_that_began_during_the_last_response_has_the_deadline_of_a_head() {
+        let mut bench = Bench::new();
+        let responding = bench.phase.respond();
+        bench.client.write_all(b"x").await.unwrap();
+        assert!(matches!(bench.read(), Poll::Ready(Ok(1))));
+        drop(responding);
+        assert!(bench.read().is_pending());
+        advance(HEADER).await;
+        bench.misses(Missed::Header);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn any_progress_puts_off_the_deadline_for_writing() {
+        let mut bench = Bench::new();
+        let _responding = bench.phase.respond();
+        for _ in 0..4 {
+            while bench.write(b"xxxx").is_ready() {}
+            advance(WRITE - MOMENT).await;
+            assert!(bench.write(b"xxxx").is_pending());
+            bench.client.read_exact(&mut [0]).await.unwrap();
+        }
+        while bench.write(b"xxxx").is_ready() {}
+        advance(WRITE).await;
+        assert!(matches!(bench.write(b"x"), Poll::Ready(Err(_))));
+        assert_eq!(bench.stream.missed(), Some(Missed::Write));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_pause_does_not_end_a_response_that_is_still_written() {
+        let mut bench = Bench::new();
+        drop(bench.phase.respond());
+        for _ in 0..10 {
+            while bench.write(b"xxxx").is_ready() {}
+            assert!(bench.read().is_pending());
+            advance(WRITE - MOMENT).await;
+            assert!(bench.read().is_pending());
+            bench.client.read_exact(&mut [0]).await.unwrap();
+        }
+        // The last write goes through: somebody has to look at the pause's
+        // clock again, for nothing else will wake the task.
+        bench.client.read_exact(&mut [0; 15]).await.unwrap();
+        let before = bench.wakes.0.load(SeqCst);
+        assert!(matches!(bench.write(b"x"), Poll::Ready(Ok(1))));
+        assert_eq!(bench.wakes.0.load(SeqCst), before + 1);
+        bench.misses(Missed::Idle);
+    }
+}

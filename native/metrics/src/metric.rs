@@ -37,6 +37,7 @@ impl Kind {
         }
     }
 
+    #[inline(always)]
     pub(crate) const fn from_u8(n: u8) -> Option<Self> {
         match n {
             1 => Some(Self::Counter),

@@ -92,12 +92,18 @@ impl Recorder {
     #[inline(always)]
     pub fn add_int(&self, id: SeriesId, n: i64) -> Result<(), RecordError> {
         let (_, place, kind) = self.live(id)?;
+        if kind == Kind::Counter
+            && let Ok(n) = u64::try_from(n)
+        {
+            update(self.cell(place.slot())?, |sum| sum.saturating_add(n));
+            return Ok(());
+        }
+        self.add_int_otherwise(place, kind, n)
+    }
+
+    fn add_int_otherwise(&self, place: Place, kind: Kind, n: i64) -> Result<(), RecordError> {
         match kind {
-            Kind::Counter => {
-                let n = u64::try_from(n).map_err(|_| RecordError::Negative)?;
-                update(self.cell(place.slot())?, |sum| sum.saturating_add(n));
-                Ok(())
-            }
+            Kind::Counter => Err(RecordError::Negative),
             Kind::UpDownCounter => {
                 // Two's complement: the sum over all threads is right even
                 // where the part of one thread wraps.

@@ -7,6 +7,8 @@
 //! `=:=` to the given ones, and what it leads to is checked by the recorder
 //! like every handle.
 
+use std::cell::{Cell, RefCell};
+
 use erlmcp_metrics::{Kind, SeriesId};
 
 use crate::raw::{RawTerm, TermStore};
@@ -21,17 +23,24 @@ const MAX_ENTRIES: usize = SLOTS / 2;
 pub(crate) struct Cached {
     name: RawTerm,
     labels: RawTerm,
-    hash: u64,
     pub(crate) id: SeriesId,
+    /// The upper half of the terms' hash.
+    hash: u32,
     pub(crate) kind: Kind,
 }
 
 #[derive(Debug)]
 pub(crate) struct SeriesCache {
-    store: TermStore,
-    entries: Vec<Cached>,
     /// Numbers of entries; a wrong one is found out.
-    hints: Box<[u16; HINTS]>,
+    hints: Box<[Cell<u16>]>,
+    entries: Box<[Cell<Option<Cached>>]>,
+    table: RefCell<Table>,
+}
+
+#[derive(Debug)]
+struct Table {
+    store: TermStore,
+    used: u16,
     /// Numbers of entries plus one, 0 for an empty slot.
     slots: Box<[u16; SLOTS]>,
 }
@@ -51,32 +60,35 @@ fn hash_of(name: RawTerm, labels: RawTerm) -> u64 {
 impl SeriesCache {
     pub(crate) fn new() -> Self {
         Self {
-            store: TermStore::new(),
-            entries: Vec::new(),
-            hints: Box::new([0; HINTS]),
-            slots: Box::new([0; SLOTS]),
+            hints: (0..HINTS).map(|_| Cell::new(0)).collect(),
+            entries: (0..MAX_ENTRIES).map(|_| Cell::new(None)).collect(),
+            table: RefCell::new(Table {
+                store: TermStore::new(),
+                used: 0,
+                slots: Box::new([0; SLOTS]),
+            }),
         }
     }
 
     /// The entry that the words hint at, if it is for these terms.
     #[inline(always)]
     pub(crate) fn hinted(&self, name: RawTerm, labels: RawTerm) -> Option<Cached> {
-        let hint = *self.hints.get(hint_index(name, labels))?;
-        let cached = self.entries.get(usize::from(hint))?;
-        (name.is_identical(cached.name) && labels.is_identical(cached.labels)).then_some(*cached)
+        let hint = self.hints.get(hint_index(name, labels))?.get();
+        let cached = self.entries.get(usize::from(hint))?.get()?;
+        (name.is_identical(cached.name) && labels.is_identical(cached.labels)).then_some(cached)
     }
 
     /// The entry under the terms' hash; hints at it from now on.
-    pub(crate) fn find(&mut self, name: RawTerm, labels: RawTerm) -> Option<Cached> {
-        let number = self.number(name, labels, hash_of(name, labels))?;
+    pub(crate) fn find(&self, name: RawTerm, labels: RawTerm) -> Option<Cached> {
+        let number = self.number(&self.table.borrow(), name, labels, hash_of(name, labels))?;
         self.hint(name, labels, number);
-        self.entries.get(usize::from(number)).copied()
+        self.entries.get(usize::from(number))?.get()
     }
 
     /// Remembers where these terms lead. `copy` makes copies of name and
     /// labels in the store, which are `=:=` to them.
     pub(crate) fn insert(
-        &mut self,
+        &self,
         name: RawTerm,
         labels: RawTerm,
         id: SeriesId,
@@ -84,41 +96,45 @@ impl SeriesCache {
         copy: impl FnOnce(&mut TermStore) -> Option<(RawTerm, RawTerm)>,
     ) {
         let hash = hash_of(name, labels);
+        let mut table = self.table.borrow_mut();
         // Known terms whose series was removed and registered anew.
-        if let Some(number) = self.number(name, labels, hash) {
-            if let Some(cached) = self.entries.get_mut(usize::from(number)) {
-                cached.id = id;
-                cached.kind = kind;
+        if let Some(number) = self.number(&table, name, labels, hash) {
+            if let Some(entry) = self.entries.get(usize::from(number)) {
+                entry.set(entry.get().map(|cached| Cached { id, kind, ..cached }));
             }
             return;
         }
-        if self.entries.len() >= MAX_ENTRIES {
-            self.entries.clear();
-            self.slots.fill(0);
-            self.store.clear();
+        if usize::from(table.used) >= MAX_ENTRIES {
+            // Entries first: they hold terms of the store.
+            self.entries.iter().for_each(|entry| entry.set(None));
+            table.slots.fill(0);
+            table.used = 0;
+            table.store.clear();
         }
-        let Ok(number) = u16::try_from(self.entries.len()) else { return };
-        let Some((name_copy, labels_copy)) = copy(&mut self.store) else { return };
-        self.entries.push(Cached { name: name_copy, labels: labels_copy, hash, id, kind });
-        let (before, after) = self.slots.split_at_mut(slot_index(hash));
+        let number = table.used;
+        let Some((name_copy, labels_copy)) = copy(&mut table.store) else { return };
+        let Some(entry) = self.entries.get(usize::from(number)) else { return };
+        entry.set(Some(Cached { name: name_copy, labels: labels_copy, id, hash: upper(hash), kind }));
+        table.used += 1;
+        let (before, after) = table.slots.split_at_mut(slot_index(hash));
         if let Some(slot) = after.iter_mut().chain(before).find(|slot| **slot == 0) {
             *slot = number + 1;
         }
         self.hint(name, labels, number);
     }
 
-    fn hint(&mut self, name: RawTerm, labels: RawTerm, number: u16) {
-        if let Some(hint) = self.hints.get_mut(hint_index(name, labels)) {
-            *hint = number;
+    fn hint(&self, name: RawTerm, labels: RawTerm, number: u16) {
+        if let Some(hint) = self.hints.get(hint_index(name, labels)) {
+            hint.set(number);
         }
     }
 
-    fn number(&self, name: RawTerm, labels: RawTerm, hash: u64) -> Option<u16> {
-        let (before, after) = self.slots.split_at(slot_index(hash));
+    fn number(&self, table: &Table, name: RawTerm, labels: RawTerm, hash: u64) -> Option<u16> {
+        let (before, after) = table.slots.split_at(slot_index(hash));
         for slot in after.iter().chain(before) {
             let number = slot.checked_sub(1)?;
-            let cached = self.entries.get(usize::from(number))?;
-            if cached.hash == hash
+            let cached = self.entries.get(usize::from(number))?.get()?;
+            if cached.hash == upper(hash)
                 && name.is_identical(cached.name)
                 && labels.is_identical(cached.labels)
             {
@@ -127,6 +143,10 @@ impl SeriesCache {
         }
         None
     }
+}
+
+fn upper(hash: u64) -> u32 {
+    (hash >> 32) as u32
 }
 
 #[allow(clippy::cast_possible_truncation)]

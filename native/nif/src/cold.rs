@@ -13,7 +13,7 @@ use crate::listener;
 use crate::raw::{CallEnv, RawTerm};
 use crate::record::{decode_labels, decode_name, resolve, shown};
 use crate::refusal::Refusal;
-use crate::state::{registry, with_thread};
+use crate::state::{registry, thread};
 use crate::vm;
 
 fn raw(term: Term<'_>) -> RawTerm {
@@ -112,8 +112,7 @@ fn bind<'a>(env: Env<'a>, kind: rustler::Atom, name: Term<'a>, labels: Term<'a>)
     let Some(kind) = kind_of(&shown(call, raw(kind.to_term(env)))) else {
         return bad_option(env, "the kind is none of counter, up_down_counter, gauge, histogram, info");
     };
-    let bound = with_thread(|thread| resolve(call, &mut thread.scratch, raw(name), raw(labels), |_| kind));
-    let term = match bound {
+    let term = match resolve(call, thread(), raw(name), raw(labels), |_| kind) {
         Ok((bound, _)) => call.uint(bound.id.to_raw()),
         Err(refusal) => refusal.rejected(call, &shown(call, raw(name))),
     };
@@ -122,12 +121,11 @@ fn bind<'a>(env: Env<'a>, kind: rustler::Atom, name: Term<'a>, labels: Term<'a>)
 
 /// The series of a name and labels, if there is one.
 fn find(call: CallEnv<'_>, name: Term<'_>, labels: Term<'_>) -> Result<Option<SeriesId>, Refusal> {
-    with_thread(|thread| {
-        let scratch = &mut thread.scratch;
-        let metric = decode_name(call, &mut scratch.text, None, raw(name))?;
-        let labels = decode_labels(call, &mut scratch.text, &mut scratch.value, &mut scratch.labels, raw(labels))?;
-        Ok(registry().find(&metric, labels))
-    })
+    let scratch = &mut *thread().scratch.borrow_mut();
+    let metric = decode_name(call, &mut scratch.text, None, raw(name))?;
+    let labels =
+        decode_labels(call, &mut scratch.text, &mut scratch.value, &mut scratch.labels, raw(labels))?;
+    Ok(registry().find(&metric, labels))
 }
 
 #[rustler::nif]

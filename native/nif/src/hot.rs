@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use rustler::sys::{ErlNifEnv, ErlNifFunc, ErlNifTerm};
 
 use crate::raw::{CallEnv, RawTerm, arguments};
-use crate::record::{Op, by_handle, by_name};
+use crate::record::{Op, by_handle, by_handle_slowly, by_name, by_name_slowly};
 
 static OK: AtomicUsize = AtomicUsize::new(0);
 
@@ -26,7 +26,7 @@ fn ok() -> RawTerm {
 }
 
 macro_rules! entry_points {
-    ($($name:ident / $arity:literal = $body:expr;)*) => {
+    ($($name:ident / $arity:literal = $op:expr, $fast:expr, $slow:expr;)*) => {
         $(
             unsafe extern "C" fn $name(
                 env: *mut ErlNifEnv,
@@ -36,7 +36,10 @@ macro_rules! entry_points {
                 // SAFETY: the VM calls with its environment and as many terms
                 // as the function was registered with.
                 let (env, arguments) = unsafe { (CallEnv::new(env), arguments::<$arity>(argv)) };
-                $body(env, arguments).to_c()
+                match $fast(env, arguments, $op) {
+                    Some(()) => ok().to_c(),
+                    None => $slow(env, arguments, $op).to_c(),
+                }
             }
         )*
 
@@ -52,14 +55,32 @@ macro_rules! entry_points {
     };
 }
 
+#[inline(always)]
+fn handle(_env: CallEnv<'_>, [series, value]: [RawTerm; 2], op: Op) -> Option<()> {
+    by_handle(series, value, op)
+}
+
+fn handle_slowly(env: CallEnv<'_>, [series, value]: [RawTerm; 2], op: Op) -> RawTerm {
+    by_handle_slowly(env, series, value, op)
+}
+
+#[inline(always)]
+fn name(env: CallEnv<'_>, [name, value, labels]: [RawTerm; 3], op: Op) -> Option<()> {
+    by_name(env, name, value, labels, op)
+}
+
+fn name_slowly(env: CallEnv<'_>, [name, value, labels]: [RawTerm; 3], op: Op) -> RawTerm {
+    by_name_slowly(env, name, value, labels, op)
+}
+
 entry_points! {
-    series_add/2 = |env, [series, value]: [RawTerm; 2]| by_handle(env, ok(), series, value, Op::Add);
-    series_subtract/2 = |env, [series, value]: [RawTerm; 2]| by_handle(env, ok(), series, value, Op::Subtract);
-    series_set/2 = |env, [series, value]: [RawTerm; 2]| by_handle(env, ok(), series, value, Op::Set);
-    series_observe/2 = |env, [series, value]: [RawTerm; 2]| by_handle(env, ok(), series, value, Op::Observe);
-    count/3 = |env, [name, value, labels]: [RawTerm; 3]| by_name(env, ok(), name, value, labels, Op::Count);
-    add/3 = |env, [name, value, labels]: [RawTerm; 3]| by_name(env, ok(), name, value, labels, Op::Add);
-    subtract/3 = |env, [name, value, labels]: [RawTerm; 3]| by_name(env, ok(), name, value, labels, Op::Subtract);
-    set/3 = |env, [name, value, labels]: [RawTerm; 3]| by_name(env, ok(), name, value, labels, Op::Set);
-    observe/3 = |env, [name, value, labels]: [RawTerm; 3]| by_name(env, ok(), name, value, labels, Op::Observe);
+    series_add/2 = Op::Add, handle, handle_slowly;
+    series_subtract/2 = Op::Subtract, handle, handle_slowly;
+    series_set/2 = Op::Set, handle, handle_slowly;
+    series_observe/2 = Op::Observe, handle, handle_slowly;
+    count/3 = Op::Count, name, name_slowly;
+    add/3 = Op::Add, name, name_slowly;
+    subtract/3 = Op::Subtract, name, name_slowly;
+    set/3 = Op::Set, name, name_slowly;
+    observe/3 = Op::Observe, name, name_slowly;
 }

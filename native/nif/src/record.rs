@@ -8,7 +8,7 @@ use erlmcp_metrics::{
 
 use crate::raw::{CallEnv, RawTerm, TermStore};
 use crate::refusal::Refusal;
-use crate::state::{Scratch, Thread, registry, with_thread};
+use crate::state::{Thread, known_thread, registry, thread};
 use crate::text::{push_text, push_value};
 
 /// What a call does to a series.
@@ -85,18 +85,7 @@ impl Amount {
     }
 }
 
-#[inline(always)]
-fn amount(env: CallEnv<'_>, thread: &Thread, term: RawTerm) -> Option<Amount> {
-    if thread.small_tag_holds
-        && let Some(n) = term.small()
-    {
-        return Some(Amount::Int(n));
-    }
-    boxed_amount(env, term)
-}
-
-#[inline(never)]
-fn boxed_amount(env: CallEnv<'_>, term: RawTerm) -> Option<Amount> {
+fn amount(env: CallEnv<'_>, term: RawTerm) -> Option<Amount> {
     if let Some(x) = env.get_float(term) {
         return Some(Amount::Float(x));
     }
@@ -130,36 +119,37 @@ fn apply(recorder: &Recorder, id: SeriesId, op: Op, amount: Amount) -> Result<()
     }
 }
 
-/// Records into a series given by its handle.
+/// Records into a series given by its handle, if all is as it mostly is.
 #[inline(always)]
-pub(crate) fn by_handle(env: CallEnv<'_>, ok: RawTerm, handle: RawTerm, value: RawTerm, op: Op) -> RawTerm {
-    with_thread(|thread| {
-        if let Some(Amount::Int(raw)) = amount(env, thread, handle)
-            && let Some(amount) = amount(env, thread, value)
-        {
-            let id = SeriesId::from_raw(raw.cast_unsigned());
-            match apply(&thread.recorder, id, op, amount) {
-                Ok(()) => return ok,
-                Err(error) => return handle_refused(env, Refusal::record(error)),
-            }
+pub(crate) fn by_handle(handle: RawTerm, value: RawTerm, op: Op) -> Option<()> {
+    let thread = known_thread()?;
+    if !thread.small_tag_holds {
+        return None;
+    }
+    let id = SeriesId::from_raw(handle.small()?.cast_unsigned());
+    apply(&thread.recorder, id, op, Amount::Int(value.small()?)).ok()
+}
+
+/// As [`by_handle`], whatever is given.
+#[cold]
+#[inline(never)]
+pub(crate) fn by_handle_slowly(env: CallEnv<'_>, handle: RawTerm, value: RawTerm, op: Op) -> RawTerm {
+    contained(env, || {
+        let Some(raw) = env.get_int(handle) else {
+            return Refusal::record(RecordError::UnknownSeries).rejected(env, HANDLE);
+        };
+        let Some(amount) = amount(env, value) else {
+            return bad_value(env, value).rejected(env, HANDLE);
+        };
+        match apply(&thread().recorder, SeriesId::from_raw(raw.cast_unsigned()), op, amount) {
+            Ok(()) => env.atom("ok"),
+            Err(error) => Refusal::record(error).rejected(env, HANDLE),
         }
-        handle_refused(env, bad_handle_or_value(env, handle, value))
     })
 }
 
-#[cold]
-#[inline(never)]
-fn handle_refused(env: CallEnv<'_>, refusal: Refusal) -> RawTerm {
-    refusal.rejected(env, "(series handle)")
-}
-
-#[cold]
-fn bad_handle_or_value(env: CallEnv<'_>, handle: RawTerm, value: RawTerm) -> Refusal {
-    if env.get_int(handle).is_none() {
-        return Refusal::record(RecordError::UnknownSeries);
-    }
-    bad_value(env, value)
-}
+/// Stands for the name where only a handle is known.
+const HANDLE: &str = "(series handle)";
 
 fn bad_value(env: CallEnv<'_>, value: RawTerm) -> Refusal {
     let text = if env.is_number(value) {
@@ -170,31 +160,45 @@ fn bad_value(env: CallEnv<'_>, value: RawTerm) -> Refusal {
     Refusal::new(Rejection::BadValue, text)
 }
 
-/// Records into the series of a name and labels.
+/// Records into the series of a name and labels, if this thread knows it and
+/// all is as it mostly is.
 #[inline(always)]
 pub(crate) fn by_name(
     env: CallEnv<'_>,
-    ok: RawTerm,
+    name: RawTerm,
+    value: RawTerm,
+    labels: RawTerm,
+    op: Op,
+) -> Option<()> {
+    let thread = known_thread()?;
+    let cached = thread.cache.hinted(name, labels)?;
+    if !op.takes(cached.kind) {
+        return None;
+    }
+    let amount = match value.small() {
+        Some(n) if thread.small_tag_holds => Amount::Int(n),
+        _ => Amount::Float(env.get_float(value)?),
+    };
+    apply(&thread.recorder, cached.id, op, amount).ok()
+}
+
+/// As [`by_name`], whatever is given.
+#[cold]
+#[inline(never)]
+pub(crate) fn by_name_slowly(
+    env: CallEnv<'_>,
     name: RawTerm,
     value: RawTerm,
     labels: RawTerm,
     op: Op,
 ) -> RawTerm {
-    with_thread(|thread| {
-        if let Some(cached) = thread.cache.hinted(name, labels)
-            && op.takes(cached.kind)
-            && let Some(amount) = amount(env, thread, value)
-            && apply(&thread.recorder, cached.id, op, amount).is_ok()
-        {
-            return ok;
-        }
-        contained(env, || by_name_slowly(env, thread, ok, name, value, labels, op))
+    contained(env, || match record(env, thread(), name, value, labels, op) {
+        Ok(()) => env.atom("ok"),
+        Err(refusal) => refusal.rejected(env, &shown(env, name)),
     })
 }
 
 /// Runs what may allocate or look further; a panic ends as an Erlang error.
-#[cold]
-#[inline(never)]
 fn contained(env: CallEnv<'_>, body: impl FnOnce() -> RawTerm) -> RawTerm {
     catch_unwind(AssertUnwindSafe(body)).unwrap_or_else(|_| {
         registry().reject(Rejection::Internal);
@@ -202,40 +206,30 @@ fn contained(env: CallEnv<'_>, body: impl FnOnce() -> RawTerm) -> RawTerm {
     })
 }
 
-fn by_name_slowly(
+fn record(
     env: CallEnv<'_>,
-    thread: &mut Thread,
-    ok: RawTerm,
+    thread: &Thread,
     name: RawTerm,
     value: RawTerm,
     labels: RawTerm,
     op: Op,
-) -> RawTerm {
-    let Some(amount) = amount(env, thread, value) else {
-        return bad_value(env, value).rejected(env, &shown(env, name));
-    };
+) -> Result<(), Refusal> {
+    let amount = amount(env, value).ok_or_else(|| bad_value(env, value))?;
     if let Some(cached) = thread.cache.find(name, labels)
         && op.takes(cached.kind)
     {
         match apply(&thread.recorder, cached.id, op, amount) {
-            Ok(()) => return ok,
+            Ok(()) => return Ok(()),
             // Removed meanwhile: registered anew below.
             Err(RecordError::UnknownSeries) => {}
-            Err(error) => return Refusal::record(error).rejected(env, &shown(env, name)),
+            Err(error) => return Err(Refusal::record(error)),
         }
     }
-    let resolved = resolve(env, &mut thread.scratch, name, labels, |name| op.kind_for(name));
-    let (bound, kind) = match resolved {
-        Ok(resolved) => resolved,
-        Err(refusal) => return refusal.rejected(env, &shown(env, name)),
-    };
+    let (bound, kind) = resolve(env, thread, name, labels, |name| op.kind_for(name))?;
     if !bound.overflowed {
         thread.cache.insert(name, labels, bound.id, kind, |store| copy_terms(env, store, name, labels));
     }
-    match apply(&thread.recorder, bound.id, op, amount) {
-        Ok(()) => ok,
-        Err(error) => Refusal::record(error).rejected(env, &shown(env, name)),
-    }
+    apply(&thread.recorder, bound.id, op, amount).map_err(Refusal::record)
 }
 
 /// Copies for the cache: binaries in full, so that none keeps a larger one,
@@ -267,11 +261,13 @@ const MAX_PAIRS: usize = 256;
 /// The series of a name and labels, registered if need be, and its kind.
 pub(crate) fn resolve(
     env: CallEnv<'_>,
-    scratch: &mut Scratch,
+    thread: &Thread,
     name: RawTerm,
     labels: RawTerm,
     kind_for: impl FnOnce(&MetricName) -> Kind,
 ) -> Result<(Bound, Kind), Refusal> {
+    // A panic that is contained leaves the scratch memory borrowed to nobody.
+    let scratch = &mut *thread.scratch.borrow_mut();
     let metric = decode_name(env, &mut scratch.text, scratch.name.take(), name)?;
     let metric = scratch.name.insert(metric);
     let labels = decode_labels(env, &mut scratch.text, &mut scratch.value, &mut scratch.labels, labels)?;

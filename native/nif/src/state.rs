@@ -3,7 +3,7 @@
 //! A hot upgrade of the Erlang module finds this as it was: the shared
 //! library stays mapped, so its statics stay.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -25,16 +25,19 @@ pub(crate) fn set_small_tag_holds(holds: bool) {
 }
 
 /// What a scheduler thread keeps between calls.
+///
+/// Shared, not exclusive: the hot path only reads, and what the slow path
+/// changes is in cells.
 #[derive(Debug)]
 pub(crate) struct Thread {
     pub(crate) recorder: Recorder,
     pub(crate) cache: SeriesCache,
-    pub(crate) scratch: Scratch,
+    pub(crate) scratch: RefCell<Scratch>,
     pub(crate) small_tag_holds: bool,
 }
 
 /// Memory that is used again from call to call.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Scratch {
     pub(crate) text: String,
     pub(crate) value: String,
@@ -45,34 +48,25 @@ pub(crate) struct Scratch {
 thread_local! {
     /// Never dropped: schedulers end with the VM, and a destructor that ran
     /// in the VM's exit would run beside threads that still record.
-    static THREAD: Cell<Option<&'static mut Thread>> = const { Cell::new(None) };
+    static THREAD: Cell<Option<&'static Thread>> = const { Cell::new(None) };
 }
 
-/// Runs `body` with this thread's state.
+/// This thread's state, if it has recorded before.
 #[inline(always)]
-pub(crate) fn with_thread<T>(body: impl FnOnce(&mut Thread) -> T) -> T {
-    THREAD.with(|cell| {
-        let thread = match cell.take() {
-            Some(thread) => thread,
-            None => new_thread(),
-        };
-        let result = body(thread);
-        cell.set(Some(thread));
-        result
-    })
+pub(crate) fn known_thread() -> Option<&'static Thread> {
+    THREAD.with(Cell::get)
 }
 
-#[cold]
-fn new_thread() -> &'static mut Thread {
-    Box::leak(Box::new(Thread {
-        recorder: registry().recorder(),
-        cache: SeriesCache::new(),
-        scratch: Scratch {
-            text: String::new(),
-            value: String::new(),
-            name: None,
-            labels: LabelSetBuilder::default(),
-        },
-        small_tag_holds: SMALL_TAG_HOLDS.load(Ordering::Relaxed),
-    }))
+/// This thread's state.
+pub(crate) fn thread() -> &'static Thread {
+    known_thread().unwrap_or_else(|| {
+        let thread: &'static Thread = Box::leak(Box::new(Thread {
+            recorder: registry().recorder(),
+            cache: SeriesCache::new(),
+            scratch: RefCell::default(),
+            small_tag_holds: SMALL_TAG_HOLDS.load(Ordering::Relaxed),
+        }));
+        THREAD.set(Some(thread));
+        thread
+    })
 }

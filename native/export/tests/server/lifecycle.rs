@@ -71,7 +71,8 @@ fn a_response_under_way_may_finish() {
     eventually("the rendering", || source.renders() == 1);
     let begin = Instant::now();
     assert_eq!(server.stop(LONG).cut, 0);
-    assert!(begin.elapsed() < LONG / 2, "{:?}", begin.elapsed());
+    // The one that is still asking, and could for five seconds, is not waited for.
+    assert!(begin.elapsed() < Duration::from_secs(3), "{:?}", begin.elapsed());
     let response = scrape.join().unwrap();
     assert_eq!(response.body.len(), 8 * 1024 * 1024);
     for stream in [idle, silent, asking] {

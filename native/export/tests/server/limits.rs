@@ -6,8 +6,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::common::{
-    PATIENCE, Synthetic, config, connect, eventually, get, is_closed, read_one, request, send,
-    sources, start,
+    PATIENCE, Synthetic, config, connect, eventually, get, is_closed, read_all, read_one, request,
+    send, sources, start,
 };
 use erlmcp_export::ServerConfig;
 use socket2::{Domain, Socket, Type};
@@ -33,9 +33,14 @@ fn too_many_or_too_large_headers_are_a_431() {
         assert_eq!(request(address, "GET", "/", &[&large(bytes)]).status, 431, "{bytes}");
     }
     assert_eq!(request(address, "GET", &format!("/{}", "y".repeat(3_000)), &[]).status, 431);
+    // Nor is the answer lost to a client that looks for it later.
+    let late = connect(address);
+    send(&late, &format!("GET / HTTP/1.1\r\n{}\r\n\r\n", large(200_000)));
+    thread::sleep(SHORT);
+    assert_eq!(read_all(&late).status, 431);
     let metrics = get(address, "/metrics");
     let refused = metrics.sample("erlmcp_http_requests_total{code=\"431\",path=\"other\"}");
-    assert_eq!(refused, Some(5.0));
+    assert_eq!(refused, Some(6.0));
 }
 
 #[test]
