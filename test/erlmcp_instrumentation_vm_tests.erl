@@ -560,11 +560,12 @@ failing_collectors() ->
     ?assertEqual(length(Modes), value(?FAILURES, [{<<"collector">>, own}], Families)).
 
 hanging_collector() ->
-    start(#{vm_collectors => [memory, {own, ?MODULE}], vm_timeout_ms => 200}),
+    start(#{vm_collectors => [memory, {own, ?MODULE}], vm_timeout_ms => 2000}),
     Self = self(),
     behave(fun() -> Self ! {collector, self()}, timer:sleep(infinity) end),
     {Microseconds, Families} = timer:tc(fun request/0),
-    ?assert(Microseconds < 200000),
+    ?assert(Microseconds >= 1600000),
+    ?assert(Microseconds < 2000000),
     ?assertEqual([], memory_names() -- [shape(Family) || Family <- Families]),
     ?assertEqual(1, value(?FAILURES, [{<<"collector">>, own}], Families)),
     Collector = receive {collector, Pid} -> Pid end,
@@ -609,7 +610,7 @@ failing_prepare() ->
 %% The process
 
 shared_gathering() ->
-    start(#{vm_collectors => [{own, ?MODULE}], vm_timeout_ms => 5000}),
+    start(#{vm_collectors => [{own, ?MODULE}]}),
     Gatherings = counters:new(1, []),
     Self = self(),
     behave(fun() ->
@@ -640,7 +641,7 @@ shared_gathering() ->
 
 gather() ->
     ?assertEqual([], ?SERVER:gather()),
-    start(#{vm_collectors => [memory, {own, ?MODULE}], vm_timeout_ms => 200}),
+    start(#{vm_collectors => [memory, {own, ?MODULE}]}),
     behave(fun() -> [] end),
     Self = self(),
     ?SERVER ! {erlmcp_vm_request, 1},
@@ -659,7 +660,7 @@ ping() ->
     ?SERVER ! {erlmcp_vm_request, 1},
     receive collecting -> ok end,
     ?SERVER ! {erlmcp_ping, 77},
-    Uptime = receive {pong, 77, <<"nonode@nohost">>, Ms} -> Ms after 200 -> ?assert(false) end,
+    Uptime = receive {pong, 77, <<"nonode@nohost">>, Ms} -> Ms after 700 -> ?assert(false) end,
     ?assert(abs(Uptime - element(1, erlang:statistics(wall_clock))) < 1000),
     receive {reply, 1, _} -> ok after 2000 -> ?assert(false) end.
 
@@ -720,7 +721,7 @@ gathering_ends_with_server() ->
 
 %% Everybody busy on every scheduler, far more processes than schedulers.
 overload() ->
-    start(#{vm_timeout_ms => 5000}),
+    start(#{}),
     Busy = [spawn_link(fun Loop() -> Loop() end) || _ <- lists:seq(1, 500)],
     try
         timer:sleep(100),
@@ -783,7 +784,9 @@ start(Config) ->
 config(Config) ->
     Self = self(),
     maps:merge(
-        #{register => fun(Pid) -> Self ! {registered, Pid} end,
+        %% Generous: the machine that runs the tests may be busy.
+        #{vm_timeout_ms => 5000,
+          register => fun(Pid) -> Self ! {registered, Pid} end,
           reply => fun(Id, Families) -> Self ! {reply, Id, Families} end,
           pong => fun(Id, Node, UptimeMs) -> Self ! {pong, Id, Node, UptimeMs} end},
         Config).

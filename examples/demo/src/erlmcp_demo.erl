@@ -20,8 +20,12 @@
 %% Returns at once: a node whose `-s' function does not return is not booted.
 -spec main() -> ok.
 main() ->
-    _ = spawn(fun() -> erlang:halt(run()) end),
+    _ = spawn(fun run_and_halt/0),
     ok.
+
+-spec run_and_halt() -> no_return().
+run_and_halt() ->
+    erlang:halt(run()).
 
 -spec run() -> byte().
 run() ->

@@ -26,7 +26,7 @@
 -type state() :: #{
     options := options(),
     started := integer(),
-    series := #{atom() => pos_integer()}
+    series := erlmcp_demo_transport:series()
 }.
 
 %% @doc Starts a session, linked to the caller.

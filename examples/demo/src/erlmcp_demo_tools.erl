@@ -6,7 +6,7 @@
 
 -export_type([caller/0]).
 
--type caller() :: #{session_type := atom()}.
+-type caller() :: #{session_type := atom(), atom() => term()}.
 -type failure() :: unknown_tool | unauthorized | quota_exceeded | tool_crashed.
 
 %% @doc The names of the tools.

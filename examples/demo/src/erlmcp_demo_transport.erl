@@ -9,6 +9,17 @@
 -export([decode/2]).
 -export([encode/2]).
 
+-export_type([series/0]).
+
+-type series() :: #{
+    bytes_in := pos_integer(),
+    bytes_out := pos_integer(),
+    messages_in := pos_integer(),
+    messages_out := pos_integer(),
+    decoded := pos_integer(),
+    encoded := pos_integer()
+}.
+
 %% @doc The transports of MCP.
 -spec names() -> [atom(), ...].
 names() ->
@@ -43,7 +54,7 @@ close(Session) ->
 
 %% @doc Binds the series that a connection of this transport writes for each
 %% message: a session does it once, in its init, and keeps them in its state.
--spec series(Transport :: atom()) -> #{atom() => pos_integer()}.
+-spec series(Transport :: atom()) -> series().
 series(Transport) ->
     Bind = fun(Kind, Name, Label, Value) ->
         Series = erlmcp_metrics:bind(Kind, Name, #{transport => Transport, Label => Value}),
@@ -60,14 +71,14 @@ series(Transport) ->
                       operation, send)}.
 
 %% @doc Decodes a frame that has arrived.
--spec decode(Frame :: binary(), #{atom() => pos_integer()}) -> term().
+-spec decode(Frame :: binary(), series()) -> term().
 decode(Frame, #{bytes_in := Bytes, messages_in := Messages, decoded := Duration}) ->
     _ = erlmcp_metrics:inc(Bytes, byte_size(Frame)),
     _ = erlmcp_metrics:inc(Messages, 1),
     erlmcp_metrics:time(Duration, fun() -> binary_to_term(Frame, [safe]) end).
 
 %% @doc Encodes an answer to a frame that can be sent.
--spec encode(term(), #{atom() => pos_integer()}) -> Frame :: binary().
+-spec encode(term(), series()) -> Frame :: binary().
 encode(Answer, #{bytes_out := Bytes, messages_out := Messages, encoded := Duration}) ->
     Frame = erlmcp_metrics:time(Duration, fun() -> term_to_binary(Answer) end),
     _ = erlmcp_metrics:inc(Bytes, byte_size(Frame)),

@@ -59,7 +59,7 @@ pub(crate) async fn serve(
                 linger(stream.get_mut()).await;
                 None
             }
-            None => Some(Cut::ClientGone),
+            None => stream.interrupted().then_some(Cut::ClientGone),
         },
     };
     if let Some(reason) = cut {

@@ -7,11 +7,11 @@ use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 /// The phases of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Phase {
-    /// Part of a request's head is awaited: also before a connection's first byte.
+    /// A request's head has begun and is not complete.
     Head,
     /// A request is being answered.
     Response,
-    /// Nothing is under way since the last response.
+    /// Nothing is under way, or nothing has begun yet.
     Idle,
 }
 
@@ -33,15 +33,15 @@ const PHASE_BITS: u32 = 2;
 
 impl PhaseCell {
     pub(crate) fn new() -> Self {
-        Self(Arc::new(AtomicU32::new(Phase::Head as u32)))
+        Self(Arc::new(AtomicU32::new(Phase::Idle as u32)))
     }
 
     pub(crate) fn get(&self) -> Numbered {
         let word = self.0.load(Relaxed);
         let phase = match word & ((1 << PHASE_BITS) - 1) {
             p if p == Phase::Response as u32 => Phase::Response,
-            p if p == Phase::Idle as u32 => Phase::Idle,
-            _ => Phase::Head,
+            p if p == Phase::Head as u32 => Phase::Head,
+            _ => Phase::Idle,
         };
         Numbered { phase, number: word >> PHASE_BITS }
     }

@@ -20,9 +20,9 @@ use crate::phase::{Numbered, Phase, PhaseCell};
 /// The deadlines of one connection.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Deadlines {
-    /// For the whole head of a request.
+    /// For the whole head of a request; the first one's from the beginning.
     pub(crate) header: Duration,
-    /// For the first byte of the next request.
+    /// For the first byte of a further request.
     pub(crate) idle: Duration,
     /// For any progress in writing.
     pub(crate) write: Duration,
@@ -52,7 +52,11 @@ pub(crate) struct TimedStream<S> {
     /// Whether bytes came in that belong to the request after the one that is
     /// being answered.
     read_ahead: bool,
+    /// Whether nothing was ever read.
+    fresh: bool,
     missed: Option<Missed>,
+    /// What was under way when the client ended its side.
+    left_in: Option<Phase>,
 }
 
 impl<S> TimedStream<S> {
@@ -68,7 +72,9 @@ impl<S> TimedStream<S> {
             read_clock,
             write_clock: Clock::default(),
             read_ahead: false,
+            fresh: true,
             missed: None,
+            left_in: None,
         }
     }
 
@@ -85,12 +91,32 @@ impl<S> TimedStream<S> {
         self.missed
     }
 
+    /// Whether the client left while a request or a response was under way.
+    pub(crate) fn interrupted(&self) -> bool {
+        self.left_in.is_some_and(|phase| phase != Phase::Idle)
+    }
+
     fn note_read(&mut self) {
         match self.phase.get().phase {
             Phase::Response => self.read_ahead = true,
-            Phase::Idle => self.phase.set(Phase::Head),
+            Phase::Idle => {
+                self.phase.set(Phase::Head);
+                // The first head's clock runs already.
+                if self.fresh {
+                    self.clocked = self.phase.get();
+                }
+            }
             Phase::Head => {}
         }
+        self.fresh = false;
+    }
+
+    fn note_left(&mut self, writing: bool) {
+        let phase = match writing || self.write_clock.running {
+            true => Phase::Response,
+            false => self.phase.get().phase,
+        };
+        self.left_in.get_or_insert(phase);
     }
 
     /// Whether the client has kept a read waiting for too long.
@@ -114,8 +140,8 @@ impl<S> TimedStream<S> {
             return Poll::Pending;
         }
         Poll::Ready(self.miss(match current.phase {
-            Phase::Idle => Missed::Idle,
-            Phase::Head | Phase::Response => Missed::Header,
+            Phase::Idle if !self.fresh => Missed::Idle,
+            Phase::Idle | Phase::Head | Phase::Response => Missed::Header,
         }))
     }
 
@@ -125,6 +151,9 @@ impl<S> TimedStream<S> {
         cx: &mut Context<'_>,
         result: Poll<io::Result<T>>,
     ) -> Poll<io::Result<T>> {
+        if matches!(result, Poll::Ready(Err(_))) {
+            self.note_left(true);
+        }
         if result.is_ready() {
             if self.write_clock.running {
                 self.write_clock.stop();
@@ -159,6 +188,8 @@ impl<S: AsyncRead + Unpin> AsyncRead for TimedStream<S> {
         let result = Pin::new(&mut this.inner).poll_read(cx, buffer);
         if buffer.filled().len() > before {
             this.note_read();
+        } else if result.is_ready() {
+            this.note_left(false);
         }
         // Asked also when bytes came: a head may trickle in without end.
         match this.poll_read_deadline(cx) {
@@ -238,6 +269,7 @@ mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
     use std::task::{Wake, Waker};
 
+    use crate::phase::Responding;
     use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
     use tokio::time::advance;
 
@@ -287,6 +319,13 @@ mod tests {
             Pin::new(&mut self.stream).poll_write(&mut Context::from_waker(&waker), bytes)
         }
 
+        /// A request comes in, and its response begins.
+        async fn ask(&mut self) -> Responding {
+            self.client.write_all(b"x").await.unwrap();
+            assert!(matches!(self.read(), Poll::Ready(Ok(1))));
+            self.phase.respond()
+        }
+
         fn misses(&mut self, missed: Missed) {
             assert!(matches!(self.read(), Poll::Ready(Err(_))));
             assert_eq!(self.stream.missed(), Some(missed));
@@ -309,7 +348,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_response_has_no_deadline_for_reading_and_a_pause_its_own() {
         let mut bench = Bench::new();
-        let responding = bench.phase.respond();
+        let responding = bench.ask().await;
         assert!(bench.read().is_pending());
         advance(IDLE * 2).await;
         assert!(bench.read().is_pending());
@@ -325,17 +364,15 @@ mod tests {
     async fn requests_that_follow_at_once_have_a_clock_each() {
         let mut bench = Bench::new();
         for _ in 0..10 {
-            bench.client.write_all(b"x").await.unwrap();
-            assert!(matches!(bench.read(), Poll::Ready(Ok(1))));
+            drop(bench.ask().await);
             advance(HEADER / 2).await;
-            drop(bench.phase.respond());
         }
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_head_that_began_during_the_last_response_has_the_deadline_of_a_head() {
         let mut bench = Bench::new();
-        let responding = bench.phase.respond();
+        let responding = bench.ask().await;
         bench.client.write_all(b"x").await.unwrap();
         assert!(matches!(bench.read(), Poll::Ready(Ok(1))));
         drop(responding);
@@ -347,7 +384,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn any_progress_puts_off_the_deadline_for_writing() {
         let mut bench = Bench::new();
-        let _responding = bench.phase.respond();
+        let _responding = bench.ask().await;
         for _ in 0..4 {
             while bench.write(b"xxxx").is_ready() {}
             advance(WRITE - MOMENT).await;
@@ -363,7 +400,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn the_pause_does_not_end_a_response_that_is_still_written() {
         let mut bench = Bench::new();
-        drop(bench.phase.respond());
+        drop(bench.ask().await);
         for _ in 0..10 {
             while bench.write(b"xxxx").is_ready() {}
             assert!(bench.read().is_pending());

@@ -79,7 +79,8 @@ mod tests {
             assert_eq!(GaugeValue::from_bits(GaugeValue::Float(x).to_bits()), GaugeValue::Float(x));
         }
         for nan in [f64::NAN, -f64::NAN, f64::from_bits(u64::MAX)] {
-            let GaugeValue::Float(x) = GaugeValue::from_bits(GaugeValue::Float(nan).to_bits()) else {
+            let GaugeValue::Float(x) = GaugeValue::from_bits(GaugeValue::Float(nan).to_bits())
+            else {
                 panic!("a NaN came back as an integer");
             };
             assert!(x.is_nan());

@@ -252,9 +252,15 @@ mod tests {
         let of = |pairs: &[(&str, &str)]| LabelSet::from_pairs(pairs.iter().copied());
         assert_eq!(of(&[("", "x")]), Err(LabelError::NameLength { bytes: 0 }));
         assert_eq!(of(&[("__name__", "x")]), Err(LabelError::Reserved { name: "__name__".into() }));
-        assert_eq!(of(&[("a.b", "x"), ("a_b", "y")]), Err(LabelError::Duplicate { name: "a_b".into() }));
+        assert_eq!(
+            of(&[("a.b", "x"), ("a_b", "y")]),
+            Err(LabelError::Duplicate { name: "a_b".into() })
+        );
         let long = "x".repeat(1_025);
-        assert_eq!(of(&[("a", &long)]), Err(LabelError::ValueTooLong { name: "a".into(), bytes: 1_025 }));
+        assert_eq!(
+            of(&[("a", &long)]),
+            Err(LabelError::ValueTooLong { name: "a".into(), bytes: 1_025 })
+        );
         let names: Vec<String> = (0..65).map(|n| format!("l{n}")).collect();
         let many: Vec<(&str, &str)> = names.iter().map(|n| (n.as_str(), "v")).collect();
         assert_eq!(of(&many), Err(LabelError::TooMany { count: 65 }));

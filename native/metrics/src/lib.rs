@@ -28,11 +28,14 @@ mod index;
 mod labels;
 mod metric;
 mod name;
+mod own;
+mod reader;
 mod recorder;
 mod registry;
 mod rejection;
 mod series;
 mod slots;
+mod store;
 mod words;
 
 pub use family::{Family, FamilyKind, Number, Sample};

@@ -273,12 +273,11 @@ impl Metric {
     /// letting go of the lock between batches so that a registration waits
     /// for a batch and never for a whole scrape.
     pub(crate) fn visit(&self, mut visit: impl FnMut(&str, u32)) {
-        let end = {
+        let (end, _visitor) = {
             let rows = self.rows.read();
-            // Taken under the lock that compaction needs, so that rows keep
+            // Counted under the lock that compaction needs, so that rows keep
             // their numbers until the visit ends.
-            self.visitors.fetch_add(1, Ordering::Relaxed);
-            rows.rows.len()
+            (rows.rows.len(), Visitor::new(&self.visitors))
         };
         let mut from = 0;
         while from < end {
@@ -292,7 +291,6 @@ impl Metric {
             }
             from = to;
         }
-        self.visitors.fetch_sub(1, Ordering::Relaxed);
     }
 
     pub(crate) fn is_visited(&self) -> bool {
@@ -304,6 +302,22 @@ impl Metric {
         let limit = self.limit.load(Ordering::Relaxed);
         let full = self.live.load(Ordering::Relaxed) >= limit.saturating_sub(1);
         self.full.store(full, Ordering::Relaxed);
+    }
+}
+
+/// One visit, counted as long as it lasts.
+struct Visitor<'a>(&'a AtomicU32);
+
+impl<'a> Visitor<'a> {
+    fn new(visitors: &'a AtomicU32) -> Self {
+        visitors.fetch_add(1, Ordering::Relaxed);
+        Self(visitors)
+    }
+}
+
+impl Drop for Visitor<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

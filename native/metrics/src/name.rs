@@ -99,7 +99,10 @@ mod tests {
 
     #[test]
     fn keeps_a_legal_name() {
-        assert_eq!(MetricName::new("erlmcp:requests_total").unwrap().as_str(), "erlmcp:requests_total");
+        assert_eq!(
+            MetricName::new("erlmcp:requests_total").unwrap().as_str(),
+            "erlmcp:requests_total"
+        );
     }
 
     #[test]

@@ -10,8 +10,8 @@ use thiserror::Error;
 
 use crate::gauge::GaugeValue;
 use crate::metric::Kind;
-use crate::registry::Inner;
 use crate::series::{Entry, Place, SeriesId};
+use crate::store::Inner;
 use crate::words::Words;
 
 /// The cells of one thread.

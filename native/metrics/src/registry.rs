@@ -3,29 +3,26 @@
 use std::collections::HashMap;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
-use std::sync::atomic::{AtomicBool, AtomicU32};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64};
 use std::time::Duration;
 
 use parking_lot::{Mutex, RwLock};
-use siphasher::sip128::{Hasher128, SipHasher13};
 use thiserror::Error;
 
-use crate::family::{Family, FamilyKind, Number, Sample};
+use crate::family::Number;
 use crate::gauge::GaugeValue;
-use crate::index::{Found, Index};
+use crate::index::Index;
 use crate::labels::LabelSet;
-use crate::metric::{Buckets, Kind, Meta, Metric, Origin, Rows};
+use crate::metric::{Buckets, Kind, Metric, Origin};
 use crate::name::MetricName;
+use crate::reader::Reader;
 use crate::recorder::{Recorder, Slab};
 use crate::rejection::Rejection;
-use crate::series::{Entries, MAX_ENTRIES, Place, SeriesId};
-use crate::slots::{QUARANTINE, Slots, Taken};
+use crate::series::{Entries, MAX_ENTRIES, SeriesId};
+use crate::slots::{QUARANTINE, Slots};
+use crate::store::{Inner, State};
 use crate::words::Words;
-
-/// Most metrics whatever the options say: a place has 24 bits for them.
-const MAX_METRICS: u32 = 1 << 24;
 
 /// Limits and defaults of a registry.
 #[derive(Debug, Clone)]
@@ -74,7 +71,15 @@ impl Declaration {
     /// A declaration by the application, with nothing but name and kind.
     #[must_use]
     pub fn new(kind: Kind, name: MetricName) -> Self {
-        Self { name, kind, origin: Origin::Application, help: None, unit: None, buckets: None, limit: None }
+        Self {
+            name,
+            kind,
+            origin: Origin::Application,
+            help: None,
+            unit: None,
+            buckets: None,
+            limit: None,
+        }
     }
 }
 
@@ -197,41 +202,8 @@ pub struct Stats {
 /// Holds metrics, series and cells. Clones are the same registry.
 #[derive(Debug, Clone)]
 pub struct Registry {
-    inner: Arc<Inner>,
+    pub(crate) inner: Arc<Inner>,
 }
-
-#[derive(Debug)]
-pub(crate) struct Inner {
-    pub(crate) entries: Entries,
-    /// Cells of gauges, shared by all threads: a set is one store.
-    pub(crate) gauges: Words<1>,
-    metrics: boxcar::Vec<Metric>,
-    index: Index,
-    metric_index: Index,
-    hash_key: [u64; 2],
-    slabs: RwLock<Vec<Arc<Slab>>>,
-    idle_slabs: Mutex<Vec<Arc<Slab>>>,
-    state: Mutex<State>,
-    options: RwLock<Options>,
-    node_full: AtomicBool,
-    live: AtomicU32,
-    overflowed: AtomicU64,
-    rejected: [AtomicU64; Rejection::ALL.len()],
-}
-
-/// What registration changes, under one lock.
-#[derive(Debug)]
-struct State {
-    /// Every exposed name, and the metric it belongs to.
-    claims: HashMap<Box<str>, u32>,
-    entry_slots: Slots,
-    cell_slots: Slots,
-    gauge_slots: Slots,
-    random: u64,
-}
-
-/// Label of the series that takes what the limit refuses; OpenTelemetry's.
-const OVERFLOW: (&str, &str) = ("otel_metric_overflow", "true");
 
 impl Registry {
     /// An empty registry.
@@ -306,7 +278,9 @@ impl Registry {
         let id = match inner.claimed(&state, kind, &name)? {
             Some(id) => {
                 let changed = inner.metric(id).is_some_and(|metric| {
-                    buckets.as_ref().is_some_and(|new| kind == Kind::Histogram && *new != metric.buckets)
+                    buckets
+                        .as_ref()
+                        .is_some_and(|new| kind == Kind::Histogram && *new != metric.buckets)
                 });
                 if changed {
                     return Err(DeclareError::BucketsDiffer { name: name.to_string() });
@@ -341,18 +315,22 @@ impl Registry {
     ///
     /// [`BindError`] for a name that is another kind's and the label `le` on a
     /// histogram.
-    pub fn series(&self, kind: Kind, name: &MetricName, labels: &LabelSet) -> Result<Bound, BindError> {
+    pub fn series(
+        &self,
+        kind: Kind,
+        name: &MetricName,
+        labels: &LabelSet,
+    ) -> Result<Bound, BindError> {
         let inner = &*self.inner;
         let base = kind.base(name);
         let fingerprint = inner.fingerprint(base, Some(labels));
-        let found = inner.find_series(fingerprint);
-        if let Found::Yes(id) = found
-            && inner.kind_of(id) == Some(kind)
-        {
-            return Ok(Bound { id, overflowed: false });
+        match inner.find_series(fingerprint) {
+            Some(id) if inner.kind_of(id) == Some(kind) => {
+                return Ok(Bound { id, overflowed: false });
+            }
+            _ => {}
         }
-        if found == Found::No
-            && let Found::Yes(metric) = inner.find_metric(base)
+        if let Some(metric) = inner.find_metric(base)
             && metric.kind == kind
             && (metric.full.load(Relaxed) || inner.node_full.load(Relaxed))
             && let overflow @ 1.. = metric.overflow.load(Relaxed)
@@ -367,10 +345,8 @@ impl Registry {
     #[must_use]
     pub fn kind_of(&self, name: &MetricName) -> Option<Kind> {
         [Kind::Counter, Kind::Gauge, Kind::Info].into_iter().find_map(|kind| {
-            match self.inner.find_metric(kind.base(name)) {
-                Found::Yes(metric) if metric.kind.base(name) == &*metric.base => Some(metric.kind),
-                _ => None,
-            }
+            let metric = self.inner.find_metric(kind.base(name))?;
+            (metric.kind.base(name) == &*metric.base).then_some(metric.kind)
         })
     }
 
@@ -380,10 +356,7 @@ impl Registry {
         let inner = &*self.inner;
         let state = inner.state.lock();
         let metric = inner.metric(*state.claims.get(name.as_str())?)?;
-        match inner.find_series(inner.fingerprint(&metric.base, Some(labels))) {
-            Found::Yes(id) => Some(id),
-            Found::No | Found::Unsure => None,
-        }
+        inner.find_series(inner.fingerprint(&metric.base, Some(labels)))
     }
 
     /// The value of a live series.
@@ -465,7 +438,11 @@ impl Registry {
             + inner.metric_index.bytes();
         drop(state);
         bytes += slabs.iter().map(|slab| slab.bytes_below(cells_end)).sum::<usize>();
-        bytes += inner.metrics.iter().map(|(_, m)| size_of::<Metric>() + m.rows.read().bytes()).sum::<usize>();
+        bytes += inner
+            .metrics
+            .iter()
+            .map(|(_, m)| size_of::<Metric>() + m.rows.read().bytes())
+            .sum::<usize>();
         Stats {
             metrics: u32::try_from(inner.metrics.count()).unwrap_or(u32::MAX),
             series: inner.live.load(Relaxed),
@@ -477,48 +454,14 @@ impl Registry {
         }
     }
 
-    /// The registry's figures about itself, as families for a scrape.
-    #[must_use]
-    pub fn own_families(&self) -> Vec<Family> {
-        let stats = self.stats();
-        let one = |name: &str, kind, help: &str, value: u64| Family {
-            name: name.into(),
-            kind,
-            help: help.into(),
-            samples: vec![Sample { labels: LabelSet::empty(), value: Number::Uint(value) }],
-        };
-        let rejected = Rejection::ALL.iter().zip(&self.inner.rejected).filter_map(|(reason, count)| {
-            let labels = LabelSet::from_pairs([("reason", reason.as_str())]).ok()?;
-            Some(Sample { labels, value: Number::Uint(count.load(Relaxed)) })
-        });
-        vec![
-            Family {
-                name: "erlmcp_metrics_rejected_samples_total".into(),
-                kind: FamilyKind::Counter,
-                help: "Recordings that were refused, by reason.".into(),
-                samples: rejected.collect(),
-            },
-            one(
-                "erlmcp_metrics_overflowed_samples_total",
-                FamilyKind::Counter,
-                "Recordings counted in an overflow series because a series limit was reached.",
-                stats.overflowed,
-            ),
-            one("erlmcp_metrics_series", FamilyKind::Gauge, "Series held, overflow series not counted.", stats.series.into()),
-            one("erlmcp_metrics_series_limit", FamilyKind::Gauge, "Most series that the node may hold.", stats.series_limit.into()),
-            one("erlmcp_metrics_families", FamilyKind::Gauge, "Metrics registered.", stats.metrics.into()),
-            one("erlmcp_metrics_recording_threads", FamilyKind::Gauge, "Threads that have recorded and hold cells.", stats.threads.into()),
-            one("erlmcp_metrics_memory_bytes", FamilyKind::Gauge, "Memory held for series, cells, label texts and look-up tables.", stats.bytes),
-        ]
-    }
-
     pub(crate) fn reader(&self) -> Reader<'_> {
         self.inner.reader()
     }
 
     /// The metrics, sorted by the name of their family.
     pub(crate) fn sorted_metrics(&self) -> Vec<&Metric> {
-        let mut metrics: Vec<&Metric> = self.inner.metrics.iter().map(|(_, metric)| metric).collect();
+        let mut metrics: Vec<&Metric> =
+            self.inner.metrics.iter().map(|(_, metric)| metric).collect();
         metrics.sort_unstable_by(|a, b| a.base.cmp(&b.base));
         metrics
     }
@@ -529,297 +472,5 @@ impl Registry {
     }
 }
 
-impl Inner {
-    pub(crate) fn metric(&self, id: u32) -> Option<&Metric> {
-        self.metrics.get(id as usize)
-    }
-
-    fn kind_of(&self, id: SeriesId) -> Option<Kind> {
-        self.entries.live(id)?.place().kind()
-    }
-
-    /// SipHash-1-3 with 128 bits under a random key: equal fingerprints are
-    /// taken for equal series, and nobody outside can make two collide.
-    fn fingerprint(&self, base: &str, labels: Option<&LabelSet>) -> u128 {
-        let mut hasher = SipHasher13::new_with_keys(self.hash_key[0], self.hash_key[1]);
-        hasher.write(base.as_bytes());
-        if let Some(labels) = labels {
-            // No name and no label text has this byte: it parts the two.
-            hasher.write(&[0xFF]);
-            hasher.write(labels.as_str().as_bytes());
-        }
-        hasher.finish128().as_u128()
-    }
-
-    fn find_series(&self, fingerprint: u128) -> Found<SeriesId> {
-        self.index.find(fingerprint, |entry| self.entries.get(entry)?.matches(fingerprint))
-    }
-
-    fn find_metric(&self, base: &str) -> Found<&Metric> {
-        let fingerprint = self.fingerprint(base, None);
-        self.metric_index
-            .find(fingerprint, |id| self.metric(id).filter(|metric| metric.fingerprint == fingerprint))
-    }
-
-    /// The metric that has this name already, if it is of this kind.
-    fn claimed(&self, state: &State, kind: Kind, name: &MetricName) -> Result<Option<u32>, DeclareError> {
-        let base = kind.base(name);
-        for claim in kind.claims(base) {
-            let Some(id) = state.claims.get(claim.as_str()) else { continue };
-            let Some(other) = self.metric(*id) else { continue };
-            if *other.base == *base && other.kind == kind {
-                return Ok(Some(*id));
-            }
-            if *other.base == *base || other.sample_name() == name.as_str() {
-                return Err(DeclareError::KindConflict {
-                    name: name.to_string(),
-                    declared: other.kind,
-                    asked: kind,
-                });
-            }
-            return Err(DeclareError::NameTaken {
-                name: name.to_string(),
-                clash: claim,
-                other: other.sample_name(),
-                declared: other.kind,
-            });
-        }
-        Ok(None)
-    }
-
-    fn add_metric(
-        &self,
-        state: &mut State,
-        kind: Kind,
-        name: &MetricName,
-        origin: Origin,
-        buckets: Option<Buckets>,
-    ) -> Result<u32, DeclareError> {
-        let base = kind.base(name);
-        let options = self.options.read();
-        let limit = options.metrics_limit.min(MAX_METRICS);
-        let id = u32::try_from(self.metrics.count()).unwrap_or(u32::MAX);
-        if id >= limit {
-            return Err(DeclareError::MetricsLimit { name: name.to_string(), limit });
-        }
-        let fingerprint = self.fingerprint(base, None);
-        let buckets = match kind {
-            Kind::Histogram => buckets.unwrap_or_else(|| options.default_buckets.clone()),
-            _ => Buckets::none(),
-        };
-        self.metrics.push(Metric {
-            base: base.into(),
-            kind,
-            origin,
-            buckets,
-            fingerprint,
-            meta: RwLock::new(Meta::default()),
-            limit: AtomicU32::new(options.series_limit.max(2)),
-            live: AtomicU32::new(0),
-            full: AtomicBool::new(false),
-            overflow: AtomicU64::new(0),
-            rows: RwLock::new(Rows::default()),
-            visitors: AtomicU32::new(0),
-        });
-        for claim in kind.claims(base) {
-            state.claims.insert(claim.into(), id);
-        }
-        self.metric_index.insert(fingerprint, id, |id| self.metric(id).map_or(0, |m| m.fingerprint));
-        Ok(id)
-    }
-
-    #[cold]
-    fn register(
-        &self,
-        kind: Kind,
-        name: &MetricName,
-        labels: &LabelSet,
-        fingerprint: u128,
-    ) -> Result<Bound, BindError> {
-        let mut state = self.state.lock();
-        let metric_id = match self.claimed(&state, kind, name)? {
-            Some(id) => id,
-            None => self.add_metric(&mut state, kind, name, Origin::Application, None)?,
-        };
-        if kind == Kind::Histogram && labels.contains("le") {
-            return Err(BindError::ReservedLabel);
-        }
-        // Another thread may have registered it since this one looked.
-        if let Found::Yes(id) = self.find_series(fingerprint) {
-            return Ok(Bound { id, overflowed: false });
-        }
-        let metric = self.metric(metric_id).ok_or(BindError::Full)?;
-        if metric.full.load(Relaxed) || self.node_full.load(Relaxed) {
-            self.overflowed.fetch_add(1, Relaxed);
-            let id = self.overflow_series(&mut state, metric_id, metric)?;
-            return Ok(Bound { id, overflowed: true });
-        }
-        let id = self.add_series(&mut state, metric_id, metric, labels, fingerprint)?;
-        metric.live.fetch_add(1, Relaxed);
-        metric.update_full();
-        let live = self.live.fetch_add(1, Relaxed) + 1;
-        self.node_full.store(live >= self.options.read().node_series_limit, Relaxed);
-        Ok(Bound { id, overflowed: false })
-    }
-
-    fn overflow_series(&self, state: &mut State, metric_id: u32, metric: &Metric) -> Result<SeriesId, BindError> {
-        if let overflow @ 1.. = metric.overflow.load(Relaxed) {
-            return Ok(SeriesId::from_raw(overflow));
-        }
-        let labels = LabelSet::from_pairs([OVERFLOW]).unwrap_or_default();
-        let fingerprint = self.fingerprint(&metric.base, Some(&labels));
-        let id = match self.find_series(fingerprint) {
-            Found::Yes(id) => id,
-            Found::No | Found::Unsure => self.add_series(state, metric_id, metric, &labels, fingerprint)?,
-        };
-        metric.overflow.store(id.to_raw(), Relaxed);
-        Ok(id)
-    }
-
-    fn add_series(
-        &self,
-        state: &mut State,
-        metric_id: u32,
-        metric: &Metric,
-        labels: &LabelSet,
-        fingerprint: u128,
-    ) -> Result<SeriesId, BindError> {
-        let slot = match metric.kind {
-            Kind::Counter | Kind::UpDownCounter => self.take_cells(state, 1),
-            Kind::Histogram => self.take_cells(state, metric.buckets.cell_words()),
-            Kind::Gauge => self.take_gauge(state),
-            Kind::Info => Some(0),
-        };
-        let slot = slot.ok_or(BindError::Full)?;
-        let (Taken::Fresh(index) | Taken::Used(index)) = state.entry_slots.take(1).ok_or(BindError::Full)?;
-        let entry = self.entries.make(index).ok_or(BindError::Full)?;
-        let row = metric.rows.write().push(index, labels.as_str()).ok_or(BindError::Full)?;
-        let id = SeriesId::new(index, state.next_random());
-        entry.publish(id, Place::new(slot, metric.kind, metric_id), fingerprint, row);
-        self.index.insert(fingerprint, index, |i| self.entries.get(i).map_or(0, |e| e.fingerprint()));
-        Ok(id)
-    }
-
-    /// A run of zeroed cells in every thread's slab.
-    fn take_cells(&self, state: &mut State, count: u32) -> Option<u32> {
-        match state.cell_slots.take(count)? {
-            Taken::Fresh(slot) => Some(slot),
-            Taken::Used(slot) => {
-                for slab in self.slabs.read().iter() {
-                    for cell in slab.get(slot, count as usize).unwrap_or_default() {
-                        cell.store(0, Relaxed);
-                    }
-                }
-                Some(slot)
-            }
-        }
-    }
-
-    fn take_gauge(&self, state: &mut State) -> Option<u32> {
-        let (Taken::Fresh(slot) | Taken::Used(slot)) = state.gauge_slots.take(1)?;
-        let cell = self.gauges.get_or_make(slot, 1)?.first()?;
-        cell.store(GaugeValue::Int(0).to_bits(), Relaxed);
-        Some(slot)
-    }
-
-    /// Gives a counter a second cell, for floats, at the first one added.
-    #[cold]
-    pub(crate) fn give_float_slot(&self, id: SeriesId) -> Option<u32> {
-        let mut state = self.state.lock();
-        let entry = self.entries.live(id)?;
-        match entry.float_slot() {
-            0 => {
-                let slot = self.take_cells(&mut state, 1)?;
-                entry.set_float_slot(slot);
-                Some(slot)
-            }
-            slot => Some(slot),
-        }
-    }
-
-    pub(crate) fn take_back(&self, slab: &Arc<Slab>) {
-        self.idle_slabs.lock().push(Arc::clone(slab));
-    }
-
-    fn reader(&self) -> Reader<'_> {
-        Reader { inner: self, slabs: self.slabs.read().clone() }
-    }
-}
-
-impl State {
-    /// splitmix64: handles are to be told apart, not to be kept secret.
-    fn next_random(&mut self) -> u64 {
-        self.random = self.random.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let z = (self.random ^ (self.random >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        let z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        z ^ (z >> 31)
-    }
-}
-
-/// Sums cells over the threads that there were when it was made.
-#[derive(Debug)]
-pub(crate) struct Reader<'a> {
-    inner: &'a Inner,
-    slabs: Vec<Arc<Slab>>,
-}
-
-impl Reader<'_> {
-    /// The sum of a counter or an up-down counter.
-    pub(crate) fn sum(&self, metric: &Metric, series: u32) -> Number {
-        let Some(entry) = self.inner.entries.get(series) else { return Number::Uint(0) };
-        let slot = entry.place().slot();
-        let cells = |slot| {
-            self.slabs.iter().filter_map(move |slab| Some(slab.get(slot, 1)?.first()?.load(Relaxed)))
-        };
-        let whole = if metric.kind == Kind::Counter {
-            Number::Uint(cells(slot).fold(0, u64::saturating_add))
-        } else {
-            Number::Int(cells(slot).fold(0, u64::wrapping_add).cast_signed())
-        };
-        match entry.float_slot() {
-            0 => whole,
-            slot => Number::Float(whole.as_f64() + cells(slot).map(f64::from_bits).sum::<f64>()),
-        }
-    }
-
-    pub(crate) fn gauge(&self, series: u32) -> GaugeValue {
-        let cell = self
-            .inner
-            .entries
-            .get(series)
-            .and_then(|entry| self.inner.gauges.get(entry.place().slot(), 1)?.first());
-        cell.map_or(GaugeValue::Int(0), |cell| GaugeValue::from_bits(cell.load(Relaxed)))
-    }
-
-    /// Adds a histogram's counts into `counts`, one a bucket, and returns the
-    /// sum of its observations.
-    pub(crate) fn histogram(&self, metric: &Metric, series: u32, counts: &mut Vec<u64>) -> f64 {
-        let buckets = metric.buckets.bounds().len() + 1;
-        counts.clear();
-        counts.resize(buckets, 0);
-        let Some(entry) = self.inner.entries.get(series) else { return 0.0 };
-        let slot = entry.place().slot();
-        let mut sum = 0.0;
-        for slab in &self.slabs {
-            let Some((last, cells)) = slab.get(slot, buckets + 1).and_then(<[_]>::split_last) else { continue };
-            for (count, cell) in counts.iter_mut().zip(cells) {
-                *count = count.wrapping_add(cell.load(Relaxed));
-            }
-            sum += f64::from_bits(last.load(Relaxed));
-        }
-        sum
-    }
-
-    pub(crate) fn value(&self, metric: &Metric, series: u32) -> Value {
-        match metric.kind {
-            Kind::Counter | Kind::UpDownCounter => Value::Sum(self.sum(metric, series)),
-            Kind::Gauge => Value::Gauge(self.gauge(series)),
-            Kind::Histogram => {
-                let mut counts = Vec::new();
-                let sum = self.histogram(metric, series, &mut counts);
-                Value::Histogram(HistogramValue { buckets: metric.buckets.clone(), counts, sum })
-            }
-            Kind::Info => Value::Info,
-        }
-    }
-}
+#[cfg(test)]
+mod tests;

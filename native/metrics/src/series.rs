@@ -51,8 +51,8 @@ impl SeriesId {
     }
 }
 
-/// Most entries that handles can tell apart.
-pub(crate) const MAX_ENTRIES: u32 = 1 << INDEX_BITS;
+/// Most entries that handles, and the slots of the index, can tell apart.
+pub(crate) const MAX_ENTRIES: u32 = (1 << INDEX_BITS) - 1;
 
 const HANDLE: usize = 0;
 const PLACE: usize = 1;
@@ -135,8 +135,8 @@ impl Entry<'_> {
     /// The handle, if the entry is live and carries this fingerprint.
     pub(crate) fn matches(self, fingerprint: u128) -> Option<SeriesId> {
         let before = self.0[HANDLE].load(Acquire);
-        let found = u128::from(self.0[LOW].load(Relaxed))
-            | u128::from(self.0[HIGH].load(Relaxed)) << 64;
+        let found =
+            u128::from(self.0[LOW].load(Relaxed)) | u128::from(self.0[HIGH].load(Relaxed)) << 64;
         // Pairs with the fence in `empty`: if a word of a later life was
         // read, the handle read now is not the one read before.
         fence(Acquire);

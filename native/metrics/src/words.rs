@@ -83,7 +83,11 @@ pub(crate) fn fit(from: u32, count: u32) -> Option<u32> {
     let last = from.checked_add(count.checked_sub(1)?)?;
     let (first_chunk, _) = locate(from);
     let (last_chunk, offset) = locate(last);
-    if first_chunk == last_chunk { Some(from) } else { last.checked_sub(u32::try_from(offset).ok()?) }
+    if first_chunk == last_chunk {
+        Some(from)
+    } else {
+        last.checked_sub(u32::try_from(offset).ok()?)
+    }
 }
 
 #[cfg(test)]

@@ -114,7 +114,13 @@ impl SeriesCache {
         let number = table.used;
         let Some((name_copy, labels_copy)) = copy(&mut table.store) else { return };
         let Some(entry) = self.entries.get(usize::from(number)) else { return };
-        entry.set(Some(Cached { name: name_copy, labels: labels_copy, id, hash: upper(hash), kind }));
+        entry.set(Some(Cached {
+            name: name_copy,
+            labels: labels_copy,
+            id,
+            hash: upper(hash),
+            kind,
+        }));
         table.used += 1;
         let (before, after) = table.slots.split_at_mut(slot_index(hash));
         if let Some(slot) = after.iter_mut().chain(before).find(|slot| **slot == 0) {

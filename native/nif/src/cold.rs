@@ -77,10 +77,18 @@ struct DeclareOptions<'a> {
 }
 
 #[rustler::nif]
-fn declare<'a>(env: Env<'a>, kind: rustler::Atom, name: Term<'a>, options: DeclareOptions<'a>) -> Term<'a> {
+fn declare<'a>(
+    env: Env<'a>,
+    kind: rustler::Atom,
+    name: Term<'a>,
+    options: DeclareOptions<'a>,
+) -> Term<'a> {
     let call = CallEnv::of(env);
     let Some(kind) = kind_of(&shown(call, raw(kind.to_term(env)))) else {
-        return bad_option(env, "the kind is none of counter, up_down_counter, gauge, histogram, info");
+        return bad_option(
+            env,
+            "the kind is none of counter, up_down_counter, gauge, histogram, info",
+        );
     };
     let name = match decode_name(call, &mut String::new(), None, raw(name)) {
         Ok(name) => name,
@@ -110,7 +118,10 @@ fn declare<'a>(env: Env<'a>, kind: rustler::Atom, name: Term<'a>, options: Decla
 fn bind<'a>(env: Env<'a>, kind: rustler::Atom, name: Term<'a>, labels: Term<'a>) -> Term<'a> {
     let call = CallEnv::of(env);
     let Some(kind) = kind_of(&shown(call, raw(kind.to_term(env)))) else {
-        return bad_option(env, "the kind is none of counter, up_down_counter, gauge, histogram, info");
+        return bad_option(
+            env,
+            "the kind is none of counter, up_down_counter, gauge, histogram, info",
+        );
     };
     let term = match resolve(call, thread(), raw(name), raw(labels), |_| kind) {
         Ok((bound, _)) => call.uint(bound.id.to_raw()),
@@ -123,8 +134,13 @@ fn bind<'a>(env: Env<'a>, kind: rustler::Atom, name: Term<'a>, labels: Term<'a>)
 fn find(call: CallEnv<'_>, name: Term<'_>, labels: Term<'_>) -> Result<Option<SeriesId>, Refusal> {
     let scratch = &mut *thread().scratch.borrow_mut();
     let metric = decode_name(call, &mut scratch.text, None, raw(name))?;
-    let labels =
-        decode_labels(call, &mut scratch.text, &mut scratch.value, &mut scratch.labels, raw(labels))?;
+    let labels = decode_labels(
+        call,
+        &mut scratch.text,
+        &mut scratch.value,
+        &mut scratch.labels,
+        raw(labels),
+    )?;
     Ok(registry().find(&metric, labels))
 }
 
@@ -157,7 +173,8 @@ fn value_term(call: CallEnv<'_>, value: &Value) -> RawTerm {
                 })
                 .collect();
             let keys = ["count", "sum", "buckets"].map(|key| call.atom(key));
-            let values = [call.uint(histogram.count()), call.float(histogram.sum), call.list(&buckets)];
+            let values =
+                [call.uint(histogram.count()), call.float(histogram.sum), call.list(&buckets)];
             call.map(&keys, &values).unwrap_or_else(|| call.atom("undefined"))
         }
     }
@@ -185,7 +202,12 @@ fn remove_all<'a>(env: Env<'a>, name: Term<'a>) -> Term<'a> {
 }
 
 #[rustler::nif(schedule = "DirtyCpu")]
-fn scrape<'a>(env: Env<'a>, format: rustler::Atom, scope: rustler::Atom, families: Term<'a>) -> Term<'a> {
+fn scrape<'a>(
+    env: Env<'a>,
+    format: rustler::Atom,
+    scope: rustler::Atom,
+    families: Term<'a>,
+) -> Term<'a> {
     let call = CallEnv::of(env);
     let text = |atom: rustler::Atom| shown(call, raw(atom.to_term(env)));
     let format = text(format);
@@ -269,7 +291,11 @@ struct ListenerOptions {
 }
 
 #[rustler::nif(schedule = "DirtyIo")]
-fn listener_start<'a>(env: Env<'a>, owner: rustler::LocalPid, options: ListenerOptions) -> Term<'a> {
+fn listener_start<'a>(
+    env: Env<'a>,
+    owner: rustler::LocalPid,
+    options: ListenerOptions,
+) -> Term<'a> {
     let call = CallEnv::of(env);
     let listen = options.ports.iter().map(|port| listener::address(&options.ip, *port)).collect();
     let (Some(listen), Some(owner)) =
@@ -291,8 +317,10 @@ fn listener_start<'a>(env: Env<'a>, owner: rustler::LocalPid, options: ListenerO
     };
     match listener::start(call, owner, config) {
         Ok(addresses) => {
-            let addresses: Vec<(String, u16)> =
-                addresses.iter().map(|address| (address.ip().to_string(), address.port())).collect();
+            let addresses: Vec<(String, u16)> = addresses
+                .iter()
+                .map(|address| (address.ip().to_string(), address.port()))
+                .collect();
             rustler::Encoder::encode(&(rustler::types::atom::ok(), addresses), env)
         }
         Err(text) => {

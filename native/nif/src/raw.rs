@@ -12,12 +12,13 @@ use std::mem::MaybeUninit;
 
 use rustler::sys::{
     ErlNifBinary, ErlNifCharEncoding, ErlNifEnv, ErlNifHash, ErlNifMapIterator,
-    ErlNifMapIteratorEntry, ErlNifPid, ErlNifTerm, enif_alloc_env, enif_clear_env, enif_free_env, enif_get_atom,
-    enif_get_atom_length, enif_get_double, enif_get_int64, enif_get_list_cell,
-    enif_get_local_pid, enif_get_map_size, enif_get_tuple, enif_get_uint64, enif_hash, enif_inspect_binary,
-    enif_is_atom, enif_is_identical, enif_is_list, enif_is_number, enif_make_atom_len,
-    enif_make_copy, enif_make_double, enif_make_int64, enif_make_list_from_array, enif_make_map_from_arrays,
-    enif_make_new_binary, enif_make_tuple_from_array, enif_make_uint64, enif_map_iterator_create,
+    ErlNifMapIteratorEntry, ErlNifPid, ErlNifTerm, enif_alloc_env, enif_clear_env, enif_free_env,
+    enif_get_atom, enif_get_atom_length, enif_get_double, enif_get_int64, enif_get_list_cell,
+    enif_get_local_pid, enif_get_map_size, enif_get_tuple, enif_get_uint64, enif_hash,
+    enif_inspect_binary, enif_is_atom, enif_is_identical, enif_is_list, enif_is_number,
+    enif_make_atom_len, enif_make_copy, enif_make_double, enif_make_int64,
+    enif_make_list_from_array, enif_make_map_from_arrays, enif_make_new_binary,
+    enif_make_tuple_from_array, enif_make_uint64, enif_map_iterator_create,
     enif_map_iterator_destroy, enif_map_iterator_get_pair, enif_map_iterator_next,
     enif_raise_exception, enif_release_binary, enif_send, enif_term_to_binary, enif_whereis_pid,
 };
@@ -139,7 +140,9 @@ impl<'a> CallEnv<'a> {
             self.list(&[self.int(1)]),
             self.tuple(&[self.int(1)]),
         ];
-        size_of::<usize>() == 8 && integers_match && others.iter().all(|term| term.small().is_none())
+        size_of::<usize>() == 8
+            && integers_match
+            && others.iter().all(|term| term.small().is_none())
     }
 
     #[inline(always)]
@@ -222,7 +225,8 @@ impl<'a> CallEnv<'a> {
         let written = unsafe {
             enif_get_atom(self.env, term.0, buffer.as_mut_ptr().cast::<c_char>(), 256, encoding)
         };
-        let Some(text) = usize::try_from(written).ok().and_then(|n| buffer.get(..n.checked_sub(1)?))
+        let Some(text) =
+            usize::try_from(written).ok().and_then(|n| buffer.get(..n.checked_sub(1)?))
         else {
             return false;
         };
@@ -278,7 +282,11 @@ impl<'a> CallEnv<'a> {
 
     /// Calls `visit` with each pair of a map until it says stop; `false` if
     /// the term is no map.
-    pub(crate) fn each_pair(self, map: RawTerm, mut visit: impl FnMut(RawTerm, RawTerm) -> bool) -> bool {
+    pub(crate) fn each_pair(
+        self,
+        map: RawTerm,
+        mut visit: impl FnMut(RawTerm, RawTerm) -> bool,
+    ) -> bool {
         let mut iterator = MaybeUninit::<ErlNifMapIterator>::uninit();
         let iterator = iterator.as_mut_ptr();
         let head = ErlNifMapIteratorEntry::ERL_NIF_MAP_ITERATOR_HEAD;
@@ -289,7 +297,10 @@ impl<'a> CallEnv<'a> {
         let mut key = map.0;
         let mut value = map.0;
         // SAFETY: the iterator is alive; both words are initialised.
-        while unsafe { enif_map_iterator_get_pair(self.env, iterator, &raw mut key, &raw mut value) } != 0 {
+        while unsafe {
+            enif_map_iterator_get_pair(self.env, iterator, &raw mut key, &raw mut value)
+        } != 0
+        {
             if !visit(RawTerm(key), RawTerm(value)) {
                 break;
             }

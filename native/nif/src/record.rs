@@ -133,7 +133,12 @@ pub(crate) fn by_handle(handle: RawTerm, value: RawTerm, op: Op) -> Option<()> {
 /// As [`by_handle`], whatever is given.
 #[cold]
 #[inline(never)]
-pub(crate) fn by_handle_slowly(env: CallEnv<'_>, handle: RawTerm, value: RawTerm, op: Op) -> RawTerm {
+pub(crate) fn by_handle_slowly(
+    env: CallEnv<'_>,
+    handle: RawTerm,
+    value: RawTerm,
+    op: Op,
+) -> RawTerm {
     contained(env, || {
         let Some(raw) = env.get_int(handle) else {
             return Refusal::record(RecordError::UnknownSeries).rejected(env, HANDLE);
@@ -227,7 +232,9 @@ fn record(
     }
     let (bound, kind) = resolve(env, thread, name, labels, |name| op.kind_for(name))?;
     if !bound.overflowed {
-        thread.cache.insert(name, labels, bound.id, kind, |store| copy_terms(env, store, name, labels));
+        thread
+            .cache
+            .insert(name, labels, bound.id, kind, |store| copy_terms(env, store, name, labels));
     }
     apply(&thread.recorder, bound.id, op, amount).map_err(Refusal::record)
 }
@@ -270,7 +277,8 @@ pub(crate) fn resolve(
     let scratch = &mut *thread.scratch.borrow_mut();
     let metric = decode_name(env, &mut scratch.text, scratch.name.take(), name)?;
     let metric = scratch.name.insert(metric);
-    let labels = decode_labels(env, &mut scratch.text, &mut scratch.value, &mut scratch.labels, labels)?;
+    let labels =
+        decode_labels(env, &mut scratch.text, &mut scratch.value, &mut scratch.labels, labels)?;
     let kind = kind_for(metric);
     let bound = registry().series(kind, metric, labels).map_err(|error| Refusal::bind(&error))?;
     Ok((bound, kind))
@@ -284,9 +292,11 @@ pub(crate) fn decode_name(
     term: RawTerm,
 ) -> Result<MetricName, Refusal> {
     text.clear();
-    push_text(env, term, text)
-        .map_err(|why| Refusal::new(Rejection::BadName, format!("the metric's name {}", why.as_str())))?;
-    let bad = |error: erlmcp_metrics::NameError| Refusal::new(Rejection::BadName, error.to_string());
+    push_text(env, term, text).map_err(|why| {
+        Refusal::new(Rejection::BadName, format!("the metric's name {}", why.as_str()))
+    })?;
+    let bad =
+        |error: erlmcp_metrics::NameError| Refusal::new(Rejection::BadName, error.to_string());
     match reused {
         Some(mut name) => name.assign(text).map(|()| name).map_err(bad),
         None => MetricName::new(text).map_err(bad),

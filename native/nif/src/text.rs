@@ -77,7 +77,8 @@ fn push_string(env: CallEnv<'_>, term: RawTerm, out: &mut String) -> Result<(), 
         let Some((head, tail)) = env.get_cell(rest) else {
             return if env.is_list(rest) { Ok(()) } else { Err(NotText::ImproperList) };
         };
-        let character = env.get_int(head).and_then(|n| u32::try_from(n).ok()).and_then(char::from_u32);
+        let character =
+            env.get_int(head).and_then(|n| u32::try_from(n).ok()).and_then(char::from_u32);
         out.push(character.ok_or(NotText::NotCharacters)?);
         rest = tail;
     }

@@ -175,6 +175,28 @@ fn a_write_time_out_is_counted() {
 }
 
 #[test]
+fn only_those_who_leave_in_the_middle_are_counted() {
+    let (_server, address) = start(config(), sources());
+    let reset = |stream: TcpStream| {
+        socket2::SockRef::from(&stream).set_linger(Some(Duration::ZERO)).unwrap();
+    };
+    let idle = connect(address);
+    send(&idle, "GET /live HTTP/1.1\r\nHost: t\r\n\r\n");
+    assert_eq!(read_one(&idle).status, 200);
+    reset(idle);
+    // As load balancers probe a port.
+    reset(connect(address));
+    let connections = || get(address, "/metrics").sample("erlmcp_http_connections");
+    eventually("both have left", || connections() == Some(1.0));
+    assert_eq!(cut(address, "client_gone"), 0.0);
+    let asking = connect(address);
+    send(&asking, "GET /li");
+    eventually("it has come", || connections() == Some(2.0));
+    reset(asking);
+    eventually("it has left", || cut(address, "client_gone") == 1.0);
+}
+
+#[test]
 fn one_connection_too_many_is_told_so() {
     let config = ServerConfig { max_connections: 2, ..config() };
     let (_server, address) = start(config, sources());

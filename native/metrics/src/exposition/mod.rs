@@ -13,7 +13,8 @@ use std::collections::HashSet;
 use crate::family::{Family, FamilyKind, Sample};
 use crate::metric::{Metric, Origin};
 use crate::name::is_exposable;
-use crate::registry::{Reader, Registry};
+use crate::reader::Reader;
+use crate::registry::Registry;
 
 /// An exposition format.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -81,7 +82,12 @@ const NO_HELP: &str = "Not described: declare this metric to say what it means."
 /// twice, is left out: a name that stands twice would cost the whole scrape.
 /// `gathered` belongs to [`Scope::All`] only.
 #[must_use]
-pub fn render(registry: &Registry, gathered: &[Family], format: Format, scope: Scope) -> Exposition {
+pub fn render(
+    registry: &Registry,
+    gathered: &[Family],
+    format: Format,
+    scope: Scope,
+) -> Exposition {
     let own = registry.own_families();
     let mut families: Vec<&Family> = Vec::new();
     if scope == Scope::All {
@@ -97,7 +103,9 @@ pub fn render(registry: &Registry, gathered: &[Family], format: Format, scope: S
     }
     let mut families = families.into_iter().peekable();
     let metrics = registry.sorted_metrics();
-    let metrics = metrics.into_iter().filter(|metric| scope == Scope::All || metric.origin == Origin::Application);
+    let metrics = metrics
+        .into_iter()
+        .filter(|metric| scope == Scope::All || metric.origin == Origin::Application);
 
     let mut writer = match format {
         Format::Text => Writer::Text(text::TextWriter::new(false)),

@@ -8,7 +8,7 @@ use super::{Chunks, Exposition, NO_HELP, distinct};
 use crate::family::{Family, FamilyKind, Number};
 use crate::labels::{pairs, unescape};
 use crate::metric::{Kind, Metric};
-use crate::registry::Reader;
+use crate::reader::Reader;
 
 #[derive(Debug, Default)]
 pub(super) struct ProtobufWriter {
@@ -62,7 +62,9 @@ impl ProtobufWriter {
         let help = meta.help.as_deref().unwrap_or(NO_HELP);
         let (type_number, field) = match metric.kind {
             Kind::Counter => (metric_type::COUNTER, metric_field::COUNTER),
-            Kind::UpDownCounter | Kind::Gauge | Kind::Info => (metric_type::GAUGE, metric_field::GAUGE),
+            Kind::UpDownCounter | Kind::Gauge | Kind::Info => {
+                (metric_type::GAUGE, metric_field::GAUGE)
+            }
             Kind::Histogram => (metric_type::HISTOGRAM, metric_field::HISTOGRAM),
         };
         self.begin(&metric.sample_name(), help, type_number);

@@ -56,10 +56,19 @@ fn gathered() -> Vec<Family> {
         labels: LabelSet::from_pairs(labels.iter().copied()).unwrap(),
         value,
     };
-    let family = |text: &str, kind, samples| Family { name: text.into(), kind, help: "Given.".into(), samples };
+    let family = |text: &str, kind, samples| Family {
+        name: text.into(),
+        kind,
+        help: "Given.".into(),
+        samples,
+    };
     vec![
         family("vm_total", FamilyKind::Counter, vec![sample(&[], Number::Int(5))]),
-        family("old", FamilyKind::Untyped, vec![sample(&[], Number::Float(2.5)), sample(&[], Number::Int(9))]),
+        family(
+            "old",
+            FamilyKind::Untyped,
+            vec![sample(&[], Number::Float(2.5)), sample(&[], Number::Int(9))],
+        ),
         family("requests", FamilyKind::Gauge, vec![sample(&[], Number::Int(9))]),
         family("old", FamilyKind::Gauge, vec![sample(&[], Number::Int(9))]),
         family("no samples", FamilyKind::Gauge, vec![]),
@@ -130,7 +139,10 @@ temperature -1e-12
 #[test]
 fn an_empty_registry_renders() {
     let registry = Registry::new(Options::default());
-    assert_eq!(render(&registry, &[], Format::Text, Scope::Application).chunks, Vec::<Vec<u8>>::new());
+    assert_eq!(
+        render(&registry, &[], Format::Text, Scope::Application).chunks,
+        Vec::<Vec<u8>>::new()
+    );
     let openmetrics = render(&registry, &[], Format::OpenMetrics, Scope::Application);
     assert_eq!(openmetrics.chunks.concat(), b"# EOF\n");
 }
@@ -139,7 +151,9 @@ fn an_empty_registry_renders() {
 fn special_floats_have_their_spelling() {
     let registry = Registry::new(Options::default());
     let recorder = registry.recorder();
-    for (text, value) in [("a", f64::NAN), ("b", f64::INFINITY), ("c", f64::NEG_INFINITY), ("d", -0.0)] {
+    for (text, value) in
+        [("a", f64::NAN), ("b", f64::INFINITY), ("c", f64::NEG_INFINITY), ("d", -0.0)]
+    {
         let id = registry.series(Kind::Gauge, &name(text), &LabelSet::empty()).unwrap().id;
         recorder.set(id, GaugeValue::Float(value)).unwrap();
     }

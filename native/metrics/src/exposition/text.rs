@@ -9,7 +9,7 @@ use super::{Chunks, Exposition, NO_HELP, distinct};
 use crate::family::{Family, FamilyKind, Number};
 use crate::gauge::GaugeValue;
 use crate::metric::{Kind, Metric};
-use crate::registry::Reader;
+use crate::reader::Reader;
 
 #[derive(Debug)]
 pub(super) struct TextWriter {
@@ -43,9 +43,10 @@ impl TextWriter {
             (Kind::Info, true) => "info",
         };
         let meta = metric.meta.read().clone();
-        let unit = meta.unit.as_deref().filter(|unit| {
-            metric.base.strip_suffix(*unit).is_some_and(|rest| rest.ends_with('_'))
-        });
+        let unit = meta
+            .unit
+            .as_deref()
+            .filter(|unit| metric.base.strip_suffix(*unit).is_some_and(|rest| rest.ends_with('_')));
         self.head(family, type_name, unit, meta.help.as_deref().unwrap_or(NO_HELP));
         match metric.kind {
             Kind::Counter | Kind::UpDownCounter => metric.visit(|labels, series| {
@@ -59,7 +60,8 @@ impl TextWriter {
             }),
             Kind::Histogram => {
                 let lines = HistogramLines::new(metric);
-                metric.visit(|labels, series| self.histogram(&lines, metric, reader, labels, series));
+                metric
+                    .visit(|labels, series| self.histogram(&lines, metric, reader, labels, series));
             }
             Kind::Info => metric.visit(|labels, _| {
                 self.line(&sample_name, labels, |out| out.push(b'1'));

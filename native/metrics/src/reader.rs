@@ -1,0 +1,84 @@
+//! Reading: sums over the cells of all threads, while they record.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+
+use crate::family::Number;
+use crate::gauge::GaugeValue;
+use crate::metric::{Kind, Metric};
+use crate::recorder::Slab;
+use crate::registry::{HistogramValue, Value};
+use crate::store::Inner;
+
+/// Sums cells over the threads that there were when it was made.
+#[derive(Debug)]
+pub(crate) struct Reader<'a> {
+    pub(crate) inner: &'a Inner,
+    pub(crate) slabs: Vec<Arc<Slab>>,
+}
+
+impl Reader<'_> {
+    /// The sum of a counter or an up-down counter.
+    pub(crate) fn sum(&self, metric: &Metric, series: u32) -> Number {
+        let Some(entry) = self.inner.entries.get(series) else { return Number::Uint(0) };
+        let slot = entry.place().slot();
+        let cells = |slot| {
+            self.slabs
+                .iter()
+                .filter_map(move |slab| Some(slab.get(slot, 1)?.first()?.load(Relaxed)))
+        };
+        let whole = if metric.kind == Kind::Counter {
+            Number::Uint(cells(slot).fold(0, u64::saturating_add))
+        } else {
+            Number::Int(cells(slot).fold(0, u64::wrapping_add).cast_signed())
+        };
+        match entry.float_slot() {
+            0 => whole,
+            slot => Number::Float(whole.as_f64() + cells(slot).map(f64::from_bits).sum::<f64>()),
+        }
+    }
+
+    pub(crate) fn gauge(&self, series: u32) -> GaugeValue {
+        let cell = self
+            .inner
+            .entries
+            .get(series)
+            .and_then(|entry| self.inner.gauges.get(entry.place().slot(), 1)?.first());
+        cell.map_or(GaugeValue::Int(0), |cell| GaugeValue::from_bits(cell.load(Relaxed)))
+    }
+
+    /// Adds a histogram's counts into `counts`, one a bucket, and returns the
+    /// sum of its observations.
+    pub(crate) fn histogram(&self, metric: &Metric, series: u32, counts: &mut Vec<u64>) -> f64 {
+        let buckets = metric.buckets.bounds().len() + 1;
+        counts.clear();
+        counts.resize(buckets, 0);
+        let Some(entry) = self.inner.entries.get(series) else { return 0.0 };
+        let slot = entry.place().slot();
+        let mut sum = 0.0;
+        for slab in &self.slabs {
+            let Some((last, cells)) = slab.get(slot, buckets + 1).and_then(<[_]>::split_last)
+            else {
+                continue;
+            };
+            for (count, cell) in counts.iter_mut().zip(cells) {
+                *count = count.wrapping_add(cell.load(Relaxed));
+            }
+            sum += f64::from_bits(last.load(Relaxed));
+        }
+        sum
+    }
+
+    pub(crate) fn value(&self, metric: &Metric, series: u32) -> Value {
+        match metric.kind {
+            Kind::Counter | Kind::UpDownCounter => Value::Sum(self.sum(metric, series)),
+            Kind::Gauge => Value::Gauge(self.gauge(series)),
+            Kind::Histogram => {
+                let mut counts = Vec::new();
+                let sum = self.histogram(metric, series, &mut counts);
+                Value::Histogram(HistogramValue { buckets: metric.buckets.clone(), counts, sum })
+            }
+            Kind::Info => Value::Info,
+        }
+    }
+}
