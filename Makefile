@@ -20,9 +20,7 @@ compile: ## build the native library and the Erlang application
 	@$(REBAR) compile
 
 demo: compile ## a simulated MCP server under load, measured by its own scrape
-	@mkdir -p examples/demo/ebin
-	@erlc -Werror -o examples/demo/ebin examples/demo/src/*.erl
-	@erl -noshell -pa $(EBIN) -pa examples/demo/ebin -s erlmcp_demo main
+	@examples/demo/run.sh
 
 test: ## every test: Rust, Erlang, the example project, a real Prometheus
 	@scripts/setup.sh build test

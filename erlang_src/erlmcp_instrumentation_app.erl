@@ -6,7 +6,7 @@
 -export([start/2]).
 -export([stop/1]).
 
--spec start(application:start_type(), term()) -> {ok, pid()} | {error, term()}.
+-spec start(application:start_type(), term()) -> supervisor:startlink_ret() | {error, term()}.
 start(_Type, _Args) ->
     case erlmcp_instrumentation_config:load() of
         {ok, Config} ->
@@ -15,19 +15,16 @@ start(_Type, _Args) ->
             fail(Reason, erlmcp_instrumentation_config:format_error(Reason))
     end.
 
--spec start_configured(erlmcp_instrumentation_config:config()) -> {ok, pid()} | {error, term()}.
+-spec start_configured(erlmcp_instrumentation_config:config()) ->
+    supervisor:startlink_ret() | {error, term()}.
 start_configured(Config) ->
     Limits = maps:with([series_limit, node_series_limit, metrics_limit, default_buckets], Config),
     Floats = [float(Bound) || Bound <- maps:get(default_buckets, Limits)],
     ok = erlmcp_instrumentation_nif:configure(Limits#{default_buckets := Floats}),
     ok = record_build_info(),
-    case erlmcp_instrumentation_sup:start_link(Config) of
-        {ok, Pid} ->
-            {ok, Pid};
-        {error, {shutdown, {failed_to_start_child, _Child, {shutdown, {Tag, Text}}}}} ->
-            fail({Tag, Text}, Text);
-        {error, Reason} ->
-            {error, Reason}
+    case erlmcp_instrumentation_listener:check(Config) of
+        ok -> erlmcp_instrumentation_sup:start_link(Config);
+        {error, {_Tag, Text} = Reason} -> fail(Reason, Text)
     end.
 
 -spec stop(term()) -> ok.

@@ -7,6 +7,7 @@
 -behaviour(gen_server).
 
 %% API
+-export([check/1]).
 -export([start_link/1]).
 -export([addresses/0]).
 
@@ -21,6 +22,18 @@
 -export_type([address/0]).
 
 %% API
+
+%% @doc Whether the listener could start: it is started and stopped again. For
+%% an error to be told before any process is supervised.
+-spec check(erlmcp_instrumentation_config:config()) ->
+    ok | {error, {cannot_listen | bad_option, binary()}}.
+check(#{http_enabled := false}) ->
+    ok;
+check(Config) ->
+    case start(Config) of
+        {ok, _} -> erlmcp_instrumentation_nif:listener_stop();
+        {error, _} = Error -> Error
+    end.
 
 %% @doc Starts the listener. A port in use is an error
 %% `{shutdown, {cannot_listen, Text}}'.
@@ -45,9 +58,9 @@ addresses() ->
     {ok, [address()]} | {stop, {shutdown, {atom(), binary()}}}.
 init(Config) ->
     process_flag(trap_exit, true),
-    case erlmcp_instrumentation_nif:listener_start(self(), options(Config)) of
-        {ok, Bound} ->
-            {ok, [parse(Address) || Address <- Bound]};
+    case start(Config) of
+        {ok, Addresses} ->
+            {ok, Addresses};
         {error, Reason} ->
             %% A shutdown: no crash report for what is a wrong setting.
             {stop, {shutdown, Reason}}
@@ -76,6 +89,20 @@ terminate(_Reason, _Addresses) ->
     erlmcp_instrumentation_nif:listener_stop().
 
 %% Internals
+
+-spec start(erlmcp_instrumentation_config:config()) ->
+    {ok, [address()]} | {error, {cannot_listen | bad_option, binary()}}.
+start(Config) ->
+    case erlmcp_instrumentation_nif:listener_start(self(), options(Config)) of
+        {ok, Bound} -> {ok, [parse(Address) || Address <- Bound]};
+        {error, {Tag, Text}} -> {error, {Tag, <<Text/binary, (hint())/binary>>}}
+    end.
+
+-spec hint() -> binary().
+hint() ->
+    <<". Settings of erlmcp_instrumentation: http_ip, http_port, custom_port "
+      "(ERLMCP_HTTP_IP, ERLMCP_HTTP_PORT, ERLMCP_CUSTOM_PORT); port 0 takes any free port, "
+      "http_enabled = false starts no listener">>.
 
 -spec options(erlmcp_instrumentation_config:config()) -> map().
 options(#{http_ip := Ip, http_port := Port, custom_port := CustomPort} = Config) ->

@@ -48,13 +48,14 @@ erlc -o "$here/ebin" "$here"/src/*.erl
 # this shell takes it and asks the node to end, as a service manager would.
 erl -noinput +Bi -pa "$build/ebin" "$here/ebin" -s erlmcp_demo main &
 node=$!
-trap 'kill -TERM "$node" 2>/dev/null || true' INT TERM
+signalled=
+trap 'signalled=1; kill -TERM "$node" 2>/dev/null || true' INT TERM
 
-# A trapped signal ends `wait' early, before the node has ended.
-status=0
-wait "$node" || status=$?
-while kill -0 "$node" 2>/dev/null; do
+# A trapped signal ends `wait' before the node has ended: wait again then.
+while :; do
+  signalled=
   status=0
   wait "$node" || status=$?
+  [ -n "$signalled" ] || break
 done
 exit "$status"

@@ -7,7 +7,7 @@
 
 -export([start_link/1]).
 -export([go/1]).
--export([expected_tool_calls/1]).
+-export([allowed_tool_calls/1]).
 
 -export([init/1]).
 -export([handle_call/3]).
@@ -36,14 +36,13 @@ start_link(PauseMs) ->
 go(Client) ->
     gen_server:cast(Client, go).
 
-%% @doc How many tool calls a second to allow so that few of them are refused:
-%% the mean of what all clients ask for, and one standard deviation.
--spec expected_tool_calls(Rate :: pos_integer()) -> pos_integer().
-expected_tool_calls(Rate) ->
+%% @doc How many tool calls a second to allow so that a few of them are refused:
+%% a little less than all clients ask for.
+-spec allowed_tool_calls(Rate :: pos_integer()) -> pos_integer().
+allowed_tool_calls(Rate) ->
     Share = lists:sum([Weight || {Weight, <<"tools/call">>} <- methods()])
         / lists:sum([Weight || {Weight, _} <- methods()]),
-    Mean = Rate * Share,
-    ceil(Mean + math:sqrt(Mean)).
+    ceil(0.97 * Rate * Share).
 
 %% @private
 %% Exits are trapped so that a client that is stopped still takes, and counts,

@@ -40,7 +40,7 @@ stop(Supervisor) ->
     {ok, {supervisor:sup_flags(), [supervisor:child_spec()]}}.
 init(#{rate := Rate}) ->
     erlmcp_demo_resources:new_cache(),
-    Limit = erlmcp_demo_client:expected_tool_calls(Rate),
+    Limit = erlmcp_demo_client:allowed_tool_calls(Rate),
     {ok, {#{strategy => rest_for_one, intensity => 3, period => 10},
           [#{id => quota, start => {erlmcp_demo_quota, start_link, [Limit]}},
            #{id => registry, start => {erlmcp_demo_registry, start_link, []}},

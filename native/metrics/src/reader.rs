@@ -21,20 +21,19 @@ impl Reader<'_> {
     /// The sum of a counter or an up-down counter.
     pub(crate) fn sum(&self, metric: &Metric, series: u32) -> Number {
         let Some(entry) = self.inner.entries.get(series) else { return Number::Uint(0) };
-        let slot = entry.place().slot();
-        let cells = |slot| {
-            self.slabs
-                .iter()
-                .filter_map(move |slab| Some(slab.get(slot, 1)?.first()?.load(Relaxed)))
-        };
+        let slot = entry.place().cells();
+        let cells =
+            |slot| self.slabs.iter().filter_map(move |slab| Some(slab.get(slot)?[0].load(Relaxed)));
         let whole = if metric.kind == Kind::Counter {
             Number::Uint(cells(slot).fold(0, u64::saturating_add))
         } else {
             Number::Int(cells(slot).fold(0, u64::wrapping_add).cast_signed())
         };
-        match entry.float_slot() {
-            0 => whole,
-            slot => Number::Float(whole.as_f64() + cells(slot).map(f64::from_bits).sum::<f64>()),
+        match entry.float_cell() {
+            None => whole,
+            Some(slot) => {
+                Number::Float(whole.as_f64() + cells(slot).map(f64::from_bits).sum::<f64>())
+            }
         }
     }
 
@@ -43,7 +42,7 @@ impl Reader<'_> {
             .inner
             .entries
             .get(series)
-            .and_then(|entry| self.inner.gauges.get(entry.place().slot(), 1)?.first());
+            .and_then(|entry| self.inner.gauges.get(entry.place().cells()).map(|[cell]| cell));
         cell.map_or(GaugeValue::Int(0), |cell| GaugeValue::from_bits(cell.load(Relaxed)))
     }
 
@@ -54,10 +53,10 @@ impl Reader<'_> {
         counts.clear();
         counts.resize(buckets, 0);
         let Some(entry) = self.inner.entries.get(series) else { return 0.0 };
-        let slot = entry.place().slot();
+        let slot = entry.place().cells();
         let mut sum = 0.0;
         for slab in &self.slabs {
-            let Some((last, cells)) = slab.get(slot, buckets + 1).and_then(<[_]>::split_last)
+            let Some((last, cells)) = slab.get_run(slot, buckets + 1).and_then(<[_]>::split_last)
             else {
                 continue;
             };

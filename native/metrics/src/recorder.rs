@@ -12,7 +12,7 @@ use crate::gauge::GaugeValue;
 use crate::metric::Kind;
 use crate::series::{Entry, Place, SeriesId};
 use crate::store::Inner;
-use crate::words::Words;
+use crate::words::{Address, Words};
 
 /// The cells of one thread.
 pub(crate) type Slab = Words<1>;
@@ -79,8 +79,34 @@ impl Recorder {
     }
 
     #[inline(always)]
-    fn cell(&self, slot: u32) -> Result<&AtomicU64, RecordError> {
-        self.slab.get_or_make(slot, 1).and_then(<[_]>::first).ok_or(RecordError::UnknownSeries)
+    fn cell(&self, at: Address) -> Result<&AtomicU64, RecordError> {
+        match self.slab.get(at) {
+            Some([cell]) => Ok(cell),
+            None => self.new_cell(at),
+        }
+    }
+
+    #[cold]
+    fn new_cell(&self, at: Address) -> Result<&AtomicU64, RecordError> {
+        self.slab.make(at);
+        self.slab.get(at).map(|[cell]| cell).ok_or(RecordError::UnknownSeries)
+    }
+
+    /// Adds to a counter that this thread has added to before; `false` if it
+    /// is anything else, and then nothing has changed. A handful of loads and
+    /// one store, for the hottest path.
+    #[inline(always)]
+    #[must_use]
+    pub fn try_count(&self, id: SeriesId, n: u64) -> bool {
+        if let Some(entry) = self.inner.entries.live(id)
+            && let place = entry.place()
+            && place.is_counter()
+            && let Some([cell]) = self.slab.get(place.cells())
+        {
+            update(cell, |sum| sum.saturating_add(n));
+            return true;
+        }
+        false
     }
 
     /// Adds an integer to a counter, an up-down counter or a gauge.
@@ -89,25 +115,19 @@ impl Recorder {
     ///
     /// [`RecordError`]: an unknown series, a negative number for a counter, a
     /// kind that is not added to.
-    #[inline(always)]
+    #[inline]
     pub fn add_int(&self, id: SeriesId, n: i64) -> Result<(), RecordError> {
         let (_, place, kind) = self.live(id)?;
-        if kind == Kind::Counter
-            && let Ok(n) = u64::try_from(n)
-        {
-            update(self.cell(place.slot())?, |sum| sum.saturating_add(n));
-            return Ok(());
-        }
-        self.add_int_otherwise(place, kind, n)
-    }
-
-    fn add_int_otherwise(&self, place: Place, kind: Kind, n: i64) -> Result<(), RecordError> {
         match kind {
-            Kind::Counter => Err(RecordError::Negative),
+            Kind::Counter => {
+                let n = u64::try_from(n).map_err(|_| RecordError::Negative)?;
+                update(self.cell(place.cells())?, |sum| sum.saturating_add(n));
+                Ok(())
+            }
             Kind::UpDownCounter => {
                 // Two's complement: the sum over all threads is right even
                 // where the part of one thread wraps.
-                update(self.cell(place.slot())?, |sum| sum.wrapping_add_signed(n));
+                update(self.cell(place.cells())?, |sum| sum.wrapping_add_signed(n));
                 Ok(())
             }
             Kind::Gauge => self.add_to_gauge(place, GaugeValue::Int(n)),
@@ -130,11 +150,11 @@ impl Recorder {
         match kind {
             Kind::Counter if x < 0.0 => Err(RecordError::Negative),
             Kind::Counter | Kind::UpDownCounter => {
-                let slot = match entry.float_slot() {
-                    0 => self.inner.give_float_slot(id).ok_or(RecordError::UnknownSeries)?,
-                    slot => slot,
+                let cell = match entry.float_cell() {
+                    Some(cell) => cell,
+                    None => self.inner.give_float_cell(id).ok_or(RecordError::UnknownSeries)?,
                 };
-                add_f64(self.cell(slot)?, x);
+                add_f64(self.cell(cell)?, x);
                 Ok(())
             }
             Kind::Gauge => self.add_to_gauge(place, GaugeValue::Float(x)),
@@ -177,7 +197,13 @@ impl Recorder {
         }
         let metric = self.inner.metric(place.metric()).ok_or(RecordError::UnknownSeries)?;
         let words = metric.buckets.bounds().len() + 2;
-        let cells = self.slab.get_or_make(place.slot(), words).ok_or(RecordError::UnknownSeries)?;
+        let cells = match self.slab.get_run(place.cells(), words) {
+            Some(cells) => cells,
+            None => {
+                self.slab.make(place.cells());
+                self.slab.get_run(place.cells(), words).ok_or(RecordError::UnknownSeries)?
+            }
+        };
         if let (Some(sum), Some(bucket)) = (cells.last(), cells.get(metric.buckets.index(value))) {
             add_f64(sum, value);
             update(bucket, |count| count.wrapping_add(1));
@@ -194,8 +220,7 @@ impl Recorder {
 
     #[inline(always)]
     fn gauge_cell(&self, place: Place) -> Result<&AtomicU64, RecordError> {
-        let cells = self.inner.gauges.get(place.slot(), 1);
-        cells.and_then(<[_]>::first).ok_or(RecordError::UnknownSeries)
+        self.inner.gauges.get(place.cells()).map(|[cell]| cell).ok_or(RecordError::UnknownSeries)
     }
 
     fn add_to_gauge(&self, place: Place, change: GaugeValue) -> Result<(), RecordError> {

@@ -22,7 +22,7 @@ use crate::rejection::Rejection;
 use crate::series::{Entries, MAX_ENTRIES, SeriesId};
 use crate::slots::{QUARANTINE, Slots};
 use crate::store::{Inner, State};
-use crate::words::Words;
+use crate::words::{self, Address, Words};
 
 /// Limits and defaults of a registry.
 #[derive(Debug, Clone)]
@@ -221,8 +221,8 @@ impl Registry {
         let state = State {
             claims: HashMap::new(),
             entry_slots: Slots::new(MAX_ENTRIES, quarantine),
-            cell_slots: Slots::new(u32::MAX, quarantine),
-            gauge_slots: Slots::new(u32::MAX, quarantine),
+            cell_slots: Slots::new(words::END, quarantine),
+            gauge_slots: Slots::new(words::END, quarantine),
             random: random(2) | 1,
         };
         Self {
@@ -364,7 +364,7 @@ impl Registry {
     pub fn value(&self, id: SeriesId) -> Option<Value> {
         let place = self.inner.entries.live(id)?.place();
         let metric = self.inner.metric(place.metric())?;
-        Some(self.inner.reader().value(metric, id.index()))
+        Some(self.inner.reader().value(metric, id.number()))
     }
 
     /// Removes a series; what it counted is gone. `false` if there is none.
@@ -384,17 +384,17 @@ impl Registry {
             });
         }
         drop(rows);
-        inner.index.remove(entry.fingerprint(), id.index());
-        let float_slot = entry.float_slot();
+        inner.index.remove(entry.fingerprint(), id.number());
+        let float_cell = entry.float_cell();
         entry.empty();
-        state.entry_slots.free(id.index(), 1);
-        if float_slot != 0 {
-            state.cell_slots.free(float_slot, 1);
+        state.entry_slots.free(Address::of(id.number()), 1);
+        if let Some(cell) = float_cell {
+            state.cell_slots.free(cell, 1);
         }
         match metric.kind {
-            Kind::Counter | Kind::UpDownCounter => state.cell_slots.free(place.slot(), 1),
-            Kind::Histogram => state.cell_slots.free(place.slot(), metric.buckets.cell_words()),
-            Kind::Gauge => state.gauge_slots.free(place.slot(), 1),
+            Kind::Counter | Kind::UpDownCounter => state.cell_slots.free(place.cells(), 1),
+            Kind::Histogram => state.cell_slots.free(place.cells(), metric.buckets.cell_words()),
+            Kind::Gauge => state.gauge_slots.free(place.cells(), 1),
             Kind::Info => {}
         }
         if metric.overflow.load(Relaxed) == id.to_raw() {

@@ -1,7 +1,7 @@
 //! Series handles, and the entry of each series.
 //!
 //! An entry is five words: the handle, the place of the cells, the
-//! fingerprint (two words), and a word of float slot and row. Handle and
+//! fingerprint (two words), and a word of float cell and row. Handle and
 //! fingerprint form a sequence lock: an entry is emptied before it changes
 //! and gets a new handle after, so a reader who finds the same handle before
 //! and after has read one series.
@@ -10,24 +10,24 @@ use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use std::sync::atomic::{AtomicU64, fence};
 
 use crate::metric::Kind;
-use crate::words::Words;
+use crate::words::{self, Address, Words};
 
-/// Bits of a handle that are the entry's index.
-const INDEX_BITS: u32 = 28;
+/// Bits of a handle that are the entry's address.
+const ADDRESS_BITS: u32 = 32;
 /// Bits of a handle that tell one life of an entry from another.
-const SALT_BITS: u32 = 31;
+const SALT_BITS: u32 = 27;
 
 /// A series, as a number below 2^59: a small integer in Erlang.
 ///
-/// A handle is an index and 31 random bits; a number that was made up, or
+/// A handle is an address and 27 random bits; a number that was made up, or
 /// kept after [`crate::Registry::remove`], is told apart from a live handle.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct SeriesId(u64);
 
 impl SeriesId {
-    pub(crate) fn new(index: u32, random: u64) -> Self {
+    pub(crate) fn new(number: u32, random: u64) -> Self {
         let salt = (random >> (64 - SALT_BITS)).max(1);
-        Self((salt << INDEX_BITS) | u64::from(index))
+        Self((salt << ADDRESS_BITS) | u64::from(Address::of(number).to_raw()))
     }
 
     /// The handle as a number.
@@ -44,21 +44,26 @@ impl SeriesId {
         Self(raw)
     }
 
+    /// Number of the entry.
+    pub(crate) fn number(self) -> u32 {
+        self.address().index()
+    }
+
     #[inline(always)]
     #[allow(clippy::cast_possible_truncation)]
-    pub(crate) const fn index(self) -> u32 {
-        (self.0 & ((1 << INDEX_BITS) - 1)) as u32
+    const fn address(self) -> Address {
+        Address::from_raw(self.0 as u32)
     }
 }
 
-/// Most entries that handles, and the slots of the index, can tell apart.
-pub(crate) const MAX_ENTRIES: u32 = (1 << INDEX_BITS) - 1;
+/// Most entries that the slots of the index can tell apart.
+pub(crate) const MAX_ENTRIES: u32 = words::END - 1;
 
 const HANDLE: usize = 0;
 const PLACE: usize = 1;
 const LOW: usize = 2;
 const HIGH: usize = 3;
-const SLOT_AND_ROW: usize = 4;
+const FLOAT_AND_ROW: usize = 4;
 const WORDS: usize = 5;
 
 /// Where a series' cells are and how they are read.
@@ -66,15 +71,22 @@ const WORDS: usize = 5;
 pub(crate) struct Place(u64);
 
 impl Place {
-    pub(crate) fn new(slot: u32, kind: Kind, metric: u32) -> Self {
+    pub(crate) fn new(cells: Address, kind: Kind, metric: u32) -> Self {
         debug_assert!(metric < 1 << 24);
-        Self(u64::from(slot) | (kind as u64) << 32 | u64::from(metric) << 40)
+        Self(u64::from(cells.to_raw()) | (kind as u64) << 32 | u64::from(metric) << 40)
     }
 
     #[inline(always)]
     #[allow(clippy::cast_possible_truncation)]
-    pub(crate) fn slot(self) -> u32 {
-        self.0 as u32
+    pub(crate) fn cells(self) -> Address {
+        Address::from_raw(self.0 as u32)
+    }
+
+    /// Whether this is a counter's place, in one comparison.
+    #[inline(always)]
+    #[allow(clippy::cast_possible_truncation)]
+    pub(crate) fn is_counter(self) -> bool {
+        (self.0 >> 32) as u8 == Kind::Counter as u8
     }
 
     #[inline(always)]
@@ -103,19 +115,19 @@ impl Entries {
         Self(Words::new())
     }
 
-    #[inline(always)]
-    pub(crate) fn get(&self, index: u32) -> Option<Entry<'_>> {
-        self.0.get(index, 1)?.first_chunk().map(Entry)
+    pub(crate) fn get(&self, number: u32) -> Option<Entry<'_>> {
+        self.0.get(Address::of(number)).map(Entry)
     }
 
-    pub(crate) fn make(&self, index: u32) -> Option<Entry<'_>> {
-        self.0.get_or_make(index, 1)?.first_chunk().map(Entry)
+    pub(crate) fn make(&self, number: u32) -> Option<Entry<'_>> {
+        self.0.make(Address::of(number));
+        self.get(number)
     }
 
     /// The entry of a live series.
     #[inline(always)]
     pub(crate) fn live(&self, id: SeriesId) -> Option<Entry<'_>> {
-        let entry = self.get(id.index())?;
+        let entry = self.0.get(id.address()).map(Entry)?;
         // Acquire: pairs with the Release store in `publish`, so that place
         // and zeroed cells are seen by whoever sees the handle.
         (entry.0[HANDLE].load(Acquire) == id.0 && id.0 != 0).then_some(entry)
@@ -161,7 +173,7 @@ impl Entry<'_> {
         self.0[PLACE].store(place.0, Relaxed);
         self.0[LOW].store(fingerprint as u64, Relaxed);
         self.0[HIGH].store((fingerprint >> 64) as u64, Relaxed);
-        self.0[SLOT_AND_ROW].store(u64::from(row) << 32, Relaxed);
+        self.0[FLOAT_AND_ROW].store(u64::from(row) << 32, Relaxed);
         // Release: pairs with the Acquire loads in `live` and `matches`.
         self.0[HANDLE].store(id.0, Release);
     }
@@ -173,32 +185,35 @@ impl Entry<'_> {
         fence(Release);
     }
 
-    /// Slot of the float cell, 0 as long as no float was added.
+    /// Address of the float cell, none as long as no float was added.
     #[inline(always)]
     #[allow(clippy::cast_possible_truncation)]
-    pub(crate) fn float_slot(self) -> u32 {
-        // Acquire: pairs with the Release store in `set_float_slot`, so that
-        // the slot's cells are seen zeroed.
-        self.0[SLOT_AND_ROW].load(Acquire) as u32
+    pub(crate) fn float_cell(self) -> Option<Address> {
+        // Acquire: pairs with the Release store in `set_float_cell`, so that
+        // the cell is seen zeroed.
+        match self.0[FLOAT_AND_ROW].load(Acquire) as u32 {
+            0 => None,
+            raw => Some(Address::from_raw(raw)),
+        }
     }
 
     /// Callers hold the registry's lock.
-    pub(crate) fn set_float_slot(self, slot: u32) {
-        let row = self.0[SLOT_AND_ROW].load(Relaxed) >> 32;
-        // Release: pairs with the Acquire load in `float_slot`.
-        self.0[SLOT_AND_ROW].store(row << 32 | u64::from(slot), Release);
+    pub(crate) fn set_float_cell(self, cell: Address) {
+        let row = self.0[FLOAT_AND_ROW].load(Relaxed) >> 32;
+        // Release: pairs with the Acquire load in `float_cell`.
+        self.0[FLOAT_AND_ROW].store(row << 32 | u64::from(cell.to_raw()), Release);
     }
 
     #[allow(clippy::cast_possible_truncation)]
     pub(crate) fn row(self) -> u32 {
-        (self.0[SLOT_AND_ROW].load(Relaxed) >> 32) as u32
+        (self.0[FLOAT_AND_ROW].load(Relaxed) >> 32) as u32
     }
 
     /// Callers hold the registry's lock.
     pub(crate) fn set_row(self, row: u32) {
-        let slot = self.0[SLOT_AND_ROW].load(Relaxed) & u64::from(u32::MAX);
-        // Release: keeps the slot as visible as it was.
-        self.0[SLOT_AND_ROW].store(u64::from(row) << 32 | slot, Release);
+        let cell = self.0[FLOAT_AND_ROW].load(Relaxed) & u64::from(u32::MAX);
+        // Release: keeps the cell as visible as it was.
+        self.0[FLOAT_AND_ROW].store(u64::from(row) << 32 | cell, Release);
     }
 }
 
@@ -209,18 +224,18 @@ mod tests {
     #[test]
     fn a_handle_is_a_small_integer_and_never_zero() {
         for random in [0, 1, u64::MAX] {
-            for index in [0, 1, MAX_ENTRIES - 1] {
-                let id = SeriesId::new(index, random);
+            for number in [0, 1, MAX_ENTRIES - 1] {
+                let id = SeriesId::new(number, random);
                 assert!(id.to_raw() > 0 && id.to_raw() < 1 << 59);
-                assert_eq!(id.index(), index);
+                assert_eq!(id.number(), number);
             }
         }
     }
 
     #[test]
     fn a_place_holds_its_parts() {
-        let place = Place::new(u32::MAX, Kind::Histogram, (1 << 24) - 1);
-        assert_eq!(place.slot(), u32::MAX);
+        let place = Place::new(Address::of(MAX_ENTRIES), Kind::Histogram, (1 << 24) - 1);
+        assert_eq!(place.cells().index(), MAX_ENTRIES);
         assert_eq!(place.kind(), Some(Kind::Histogram));
         assert_eq!(place.metric(), (1 << 24) - 1);
     }
@@ -230,7 +245,7 @@ mod tests {
         let entries = Entries::new();
         let id = SeriesId::new(7, u64::MAX);
         assert!(entries.live(id).is_none());
-        entries.make(7).unwrap().publish(id, Place::new(3, Kind::Counter, 0), 9, 0);
+        entries.make(7).unwrap().publish(id, Place::new(Address::of(3), Kind::Counter, 0), 9, 0);
         assert!(entries.live(id).is_some());
         assert!(entries.live(SeriesId::new(7, 1)).is_none());
         assert_eq!(entries.get(7).unwrap().matches(9), Some(id));
@@ -241,13 +256,15 @@ mod tests {
     }
 
     #[test]
-    fn slot_and_row_do_not_disturb_each_other() {
+    fn float_cell_and_row_do_not_disturb_each_other() {
         let entries = Entries::new();
         let entry = entries.make(0).unwrap();
-        entry.publish(SeriesId::new(0, 5), Place::new(1, Kind::Counter, 0), 1, 77);
-        entry.set_float_slot(12);
-        assert_eq!((entry.float_slot(), entry.row()), (12, 77));
+        entry.publish(SeriesId::new(0, 5), Place::new(Address::of(1), Kind::Counter, 0), 1, 77);
+        let cell = Address::of(12);
+        assert_eq!(entry.float_cell(), None);
+        entry.set_float_cell(cell);
+        assert_eq!((entry.float_cell(), entry.row()), (Some(cell), 77));
         entry.set_row(78);
-        assert_eq!((entry.float_slot(), entry.row()), (12, 78));
+        assert_eq!((entry.float_cell(), entry.row()), (Some(cell), 78));
     }
 }

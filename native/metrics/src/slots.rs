@@ -8,12 +8,13 @@
 use std::collections::{HashMap, VecDeque};
 use std::time::{Duration, Instant};
 
-use crate::words::fit;
+use crate::words::{Address, fit};
 
 /// How long a freed slot rests.
 pub(crate) const QUARANTINE: Duration = Duration::from_secs(60);
 
-/// Gives out runs of slots. Slot 0 is never given out: it means "none".
+/// Gives out runs of slots. Slot 0 is never given out: its address, 0, means
+/// "none".
 #[derive(Debug)]
 pub(crate) struct Slots {
     next: u32,
@@ -26,9 +27,9 @@ pub(crate) struct Slots {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Taken {
     /// Never used before: its cells are zero.
-    Fresh(u32),
+    Fresh(Address),
     /// Used before: its cells have to be zeroed.
-    Used(u32),
+    Used(Address),
 }
 
 impl Slots {
@@ -43,17 +44,17 @@ impl Slots {
             && since.elapsed() >= self.quarantine
         {
             freed.pop_front();
-            return Some(Taken::Used(slot));
+            return Some(Taken::Used(Address::of(slot)));
         }
         let slot = fit(self.next, count)?;
         let next = slot.checked_add(count).filter(|next| *next <= self.end)?;
         self.next = next;
-        Some(Taken::Fresh(slot))
+        Some(Taken::Fresh(Address::of(slot)))
     }
 
     /// Gives a run back.
-    pub(crate) fn free(&mut self, slot: u32, count: u32) {
-        self.freed.entry(count).or_default().push_back((Instant::now(), slot));
+    pub(crate) fn free(&mut self, first: Address, count: u32) {
+        self.freed.entry(count).or_default().push_back((Instant::now(), first.index()));
     }
 
     /// One past the highest slot that was ever given out.
@@ -69,21 +70,21 @@ mod tests {
     #[test]
     fn a_freed_slot_rests() {
         let mut slots = Slots::new(100, QUARANTINE);
-        assert_eq!(slots.take(1), Some(Taken::Fresh(1)));
-        slots.free(1, 1);
-        assert_eq!(slots.take(1), Some(Taken::Fresh(2)));
+        assert_eq!(slots.take(1), Some(Taken::Fresh(Address::of(1))));
+        slots.free(Address::of(1), 1);
+        assert_eq!(slots.take(1), Some(Taken::Fresh(Address::of(2))));
 
         let mut slots = Slots::new(100, Duration::ZERO);
-        assert_eq!(slots.take(3), Some(Taken::Fresh(1)));
-        slots.free(1, 3);
-        assert_eq!(slots.take(2), Some(Taken::Fresh(4)));
-        assert_eq!(slots.take(3), Some(Taken::Used(1)));
+        assert_eq!(slots.take(3), Some(Taken::Fresh(Address::of(1))));
+        slots.free(Address::of(1), 3);
+        assert_eq!(slots.take(2), Some(Taken::Fresh(Address::of(4))));
+        assert_eq!(slots.take(3), Some(Taken::Used(Address::of(1))));
     }
 
     #[test]
     fn the_end_is_the_end() {
         let mut slots = Slots::new(4, QUARANTINE);
-        assert_eq!(slots.take(3), Some(Taken::Fresh(1)));
+        assert_eq!(slots.take(3), Some(Taken::Fresh(Address::of(1))));
         assert_eq!(slots.take(1), None);
     }
 }

@@ -23,7 +23,7 @@ use crate::registry::{BindError, Bound, DeclareError, Options};
 use crate::rejection::Rejection;
 use crate::series::{Entries, Place, SeriesId};
 use crate::slots::{Slots, Taken};
-use crate::words::Words;
+use crate::words::{Address, Words};
 
 /// Most metrics whatever the options say: a place has 24 bits for them.
 const MAX_METRICS: u32 = 1 << 24;
@@ -228,31 +228,32 @@ impl Inner {
         labels: &LabelSet,
         fingerprint: u128,
     ) -> Result<SeriesId, BindError> {
-        let slot = match metric.kind {
+        let cells = match metric.kind {
             Kind::Counter | Kind::UpDownCounter => self.take_cells(state, 1),
             Kind::Histogram => self.take_cells(state, metric.buckets.cell_words()),
             Kind::Gauge => self.take_gauge(state),
-            Kind::Info => Some(0),
+            Kind::Info => Some(Address::from_raw(0)),
         };
-        let slot = slot.ok_or(BindError::Full)?;
-        let (Taken::Fresh(index) | Taken::Used(index)) =
+        let cells = cells.ok_or(BindError::Full)?;
+        let (Taken::Fresh(slot) | Taken::Used(slot)) =
             state.entry_slots.take(1).ok_or(BindError::Full)?;
+        let index = slot.index();
         let entry = self.entries.make(index).ok_or(BindError::Full)?;
         let row = metric.rows.write().push(index, labels.as_str()).ok_or(BindError::Full)?;
         let id = SeriesId::new(index, state.next_random());
-        entry.publish(id, Place::new(slot, metric.kind, metric_id), fingerprint, row);
+        entry.publish(id, Place::new(cells, metric.kind, metric_id), fingerprint, row);
         self.index
             .insert(fingerprint, index, |i| self.entries.get(i).map_or(0, |e| e.fingerprint()));
         Ok(id)
     }
 
     /// A run of zeroed cells in every thread's slab.
-    pub(crate) fn take_cells(&self, state: &mut State, count: u32) -> Option<u32> {
+    pub(crate) fn take_cells(&self, state: &mut State, count: u32) -> Option<Address> {
         match state.cell_slots.take(count)? {
             Taken::Fresh(slot) => Some(slot),
             Taken::Used(slot) => {
                 for slab in self.slabs.read().iter() {
-                    for cell in slab.get(slot, count as usize).unwrap_or_default() {
+                    for cell in slab.get_run(slot, count as usize).unwrap_or_default() {
                         cell.store(0, Relaxed);
                     }
                 }
@@ -261,25 +262,26 @@ impl Inner {
         }
     }
 
-    pub(crate) fn take_gauge(&self, state: &mut State) -> Option<u32> {
+    pub(crate) fn take_gauge(&self, state: &mut State) -> Option<Address> {
         let (Taken::Fresh(slot) | Taken::Used(slot)) = state.gauge_slots.take(1)?;
-        let cell = self.gauges.get_or_make(slot, 1)?.first()?;
+        self.gauges.make(slot);
+        let [cell] = self.gauges.get(slot)?;
         cell.store(GaugeValue::Int(0).to_bits(), Relaxed);
         Some(slot)
     }
 
     /// Gives a counter a second cell, for floats, at the first one added.
     #[cold]
-    pub(crate) fn give_float_slot(&self, id: SeriesId) -> Option<u32> {
+    pub(crate) fn give_float_cell(&self, id: SeriesId) -> Option<Address> {
         let mut state = self.state.lock();
         let entry = self.entries.live(id)?;
-        match entry.float_slot() {
-            0 => {
-                let slot = self.take_cells(&mut state, 1)?;
-                entry.set_float_slot(slot);
-                Some(slot)
+        match entry.float_cell() {
+            Some(cell) => Some(cell),
+            None => {
+                let cell = self.take_cells(&mut state, 1)?;
+                entry.set_float_cell(cell);
+                Some(cell)
             }
-            slot => Some(slot),
         }
     }
 

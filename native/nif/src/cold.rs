@@ -339,6 +339,7 @@ fn listener_stop(env: Env<'_>) -> Term<'_> {
 /// Panics on purpose: proves on a running node that a panic in the library
 /// becomes an Erlang error and leaves the node alone.
 #[rustler::nif]
+#[allow(clippy::panic)]
 fn panic_probe() -> bool {
     std::panic::panic_any("panic_probe was called")
 }

@@ -5,13 +5,14 @@
 //! allocates nor can panic; everything behind is guarded in `record.rs`.
 #![allow(unsafe_code)]
 
-use std::ffi::c_int;
+use std::ffi::{CStr, c_int};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use rustler::sys::{ErlNifEnv, ErlNifFunc, ErlNifTerm};
 
 use crate::raw::{CallEnv, RawTerm, arguments};
-use crate::record::{Op, by_handle, by_handle_slowly, by_name, by_name_slowly};
+use crate::record::{Op, by_handle, by_handle_slowly, by_name, by_name_slowly, count_by_handle};
+use crate::state::{Thread, fast_thread};
 
 static OK: AtomicUsize = AtomicUsize::new(0);
 
@@ -25,9 +26,11 @@ fn ok() -> RawTerm {
     RawTerm::from_word(OK.load(Ordering::Relaxed))
 }
 
+/// Entry points that try what is common and then do what is not.
 macro_rules! entry_points {
     ($($name:ident / $arity:literal = $op:expr, $fast:expr, $slow:expr;)*) => {
         $(
+            #[inline(never)]
             unsafe extern "C" fn $name(
                 env: *mut ErlNifEnv,
                 _argc: c_int,
@@ -36,28 +39,35 @@ macro_rules! entry_points {
                 // SAFETY: the VM calls with its environment and as many terms
                 // as the function was registered with.
                 let (env, arguments) = unsafe { (CallEnv::new(env), arguments::<$arity>(argv)) };
-                match $fast(env, arguments, $op) {
+                match fast_thread().and_then(|thread| $fast(env, thread, arguments, $op)) {
                     Some(()) => ok().to_c(),
                     None => $slow(env, arguments, $op).to_c(),
                 }
             }
         )*
-
-        /// The table entries of these functions.
-        pub(crate) fn functions() -> Vec<ErlNifFunc> {
-            vec![$(ErlNifFunc {
-                name: concat!(stringify!($name), "\0").as_ptr().cast(),
-                arity: $arity,
-                function: $name,
-                flags: 0,
-            }),*]
-        }
     };
 }
 
+/// The hottest of all: an addition to a bound counter.
+unsafe extern "C" fn series_add(
+    env: *mut ErlNifEnv,
+    argc: c_int,
+    argv: *const ErlNifTerm,
+) -> ErlNifTerm {
+    if let Some(thread) = fast_thread() {
+        // SAFETY: the VM passes two terms.
+        let [series, value] = unsafe { arguments::<2>(argv) };
+        if count_by_handle(thread, series, value).is_some() {
+            return ok().to_c();
+        }
+    }
+    // SAFETY: what the VM passed to us.
+    unsafe { series_add_otherwise(env, argc, argv) }
+}
+
 #[inline(always)]
-fn handle(_env: CallEnv<'_>, [series, value]: [RawTerm; 2], op: Op) -> Option<()> {
-    by_handle(series, value, op)
+fn handle(env: CallEnv<'_>, thread: &Thread, [series, value]: [RawTerm; 2], op: Op) -> Option<()> {
+    by_handle(env, thread, series, value, op)
 }
 
 fn handle_slowly(env: CallEnv<'_>, [series, value]: [RawTerm; 2], op: Op) -> RawTerm {
@@ -65,8 +75,13 @@ fn handle_slowly(env: CallEnv<'_>, [series, value]: [RawTerm; 2], op: Op) -> Raw
 }
 
 #[inline(always)]
-fn name(env: CallEnv<'_>, [name, value, labels]: [RawTerm; 3], op: Op) -> Option<()> {
-    by_name(env, name, value, labels, op)
+fn name(
+    env: CallEnv<'_>,
+    thread: &Thread,
+    [name, value, labels]: [RawTerm; 3],
+    op: Op,
+) -> Option<()> {
+    by_name(env, thread, name, value, labels, op)
 }
 
 fn name_slowly(env: CallEnv<'_>, [name, value, labels]: [RawTerm; 3], op: Op) -> RawTerm {
@@ -74,7 +89,7 @@ fn name_slowly(env: CallEnv<'_>, [name, value, labels]: [RawTerm; 3], op: Op) ->
 }
 
 entry_points! {
-    series_add/2 = Op::Add, handle, handle_slowly;
+    series_add_otherwise/2 = Op::Add, handle, handle_slowly;
     series_subtract/2 = Op::Subtract, handle, handle_slowly;
     series_set/2 = Op::Set, handle, handle_slowly;
     series_observe/2 = Op::Observe, handle, handle_slowly;
@@ -83,4 +98,28 @@ entry_points! {
     subtract/3 = Op::Subtract, name, name_slowly;
     set/3 = Op::Set, name, name_slowly;
     observe/3 = Op::Observe, name, name_slowly;
+}
+
+type Function = unsafe extern "C" fn(*mut ErlNifEnv, c_int, *const ErlNifTerm) -> ErlNifTerm;
+
+/// The table entries of these functions.
+pub(crate) fn functions() -> Vec<ErlNifFunc> {
+    let functions: [(&'static CStr, u32, Function); 9] = [
+        (c"series_add", 2, series_add),
+        (c"series_subtract", 2, series_subtract),
+        (c"series_set", 2, series_set),
+        (c"series_observe", 2, series_observe),
+        (c"count", 3, count),
+        (c"add", 3, add),
+        (c"subtract", 3, subtract),
+        (c"set", 3, set),
+        (c"observe", 3, observe),
+    ];
+    let entry = |(name, arity, function): (&'static CStr, u32, Function)| ErlNifFunc {
+        name: name.as_ptr(),
+        arity,
+        function,
+        flags: 0,
+    };
+    functions.map(entry).into()
 }

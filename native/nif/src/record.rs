@@ -8,8 +8,8 @@ use erlmcp_metrics::{
 
 use crate::raw::{CallEnv, RawTerm, TermStore};
 use crate::refusal::Refusal;
-use crate::state::{Thread, known_thread, registry, thread};
-use crate::text::{push_text, push_value};
+use crate::state::{Thread, registry, thread};
+use crate::text::{NotText, push_text, push_value};
 
 /// What a call does to a series.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -119,15 +119,35 @@ fn apply(recorder: &Recorder, id: SeriesId, op: Op, amount: Amount) -> Result<()
     }
 }
 
+/// Adds a small integer to a counter given by its handle. What a hot path
+/// does most has no branch to anything that needs a stack frame.
+#[inline(always)]
+pub(crate) fn count_by_handle(thread: &Thread, handle: RawTerm, value: RawTerm) -> Option<()> {
+    let id = SeriesId::from_raw(handle.small()?.cast_unsigned());
+    let n = u64::try_from(value.small()?).ok()?;
+    thread.recorder.try_count(id, n).then_some(())
+}
+
 /// Records into a series given by its handle, if all is as it mostly is.
 #[inline(always)]
-pub(crate) fn by_handle(handle: RawTerm, value: RawTerm, op: Op) -> Option<()> {
-    let thread = known_thread()?;
-    if !thread.small_tag_holds {
-        return None;
-    }
+pub(crate) fn by_handle(
+    env: CallEnv<'_>,
+    thread: &Thread,
+    handle: RawTerm,
+    value: RawTerm,
+    op: Op,
+) -> Option<()> {
     let id = SeriesId::from_raw(handle.small()?.cast_unsigned());
-    apply(&thread.recorder, id, op, Amount::Int(value.small()?)).ok()
+    apply(&thread.recorder, id, op, common_amount(env, value)?).ok()
+}
+
+/// A small integer or a float.
+#[inline(always)]
+fn common_amount(env: CallEnv<'_>, value: RawTerm) -> Option<Amount> {
+    match value.small() {
+        Some(n) => Some(Amount::Int(n)),
+        None => env.get_float(value).map(Amount::Float),
+    }
 }
 
 /// As [`by_handle`], whatever is given.
@@ -170,21 +190,23 @@ fn bad_value(env: CallEnv<'_>, value: RawTerm) -> Refusal {
 #[inline(always)]
 pub(crate) fn by_name(
     env: CallEnv<'_>,
+    thread: &Thread,
     name: RawTerm,
     value: RawTerm,
     labels: RawTerm,
     op: Op,
 ) -> Option<()> {
-    let thread = known_thread()?;
     let cached = thread.cache.hinted(name, labels)?;
     if !op.takes(cached.kind) {
         return None;
     }
-    let amount = match value.small() {
-        Some(n) if thread.small_tag_holds => Amount::Int(n),
-        _ => Amount::Float(env.get_float(value)?),
-    };
-    apply(&thread.recorder, cached.id, op, amount).ok()
+    if matches!(op, Op::Count | Op::Add)
+        && let Some(n) = value.small().and_then(|n| u64::try_from(n).ok())
+        && thread.recorder.try_count(cached.id, n)
+    {
+        return Some(());
+    }
+    apply(&thread.recorder, cached.id, op, common_amount(env, value)?).ok()
 }
 
 /// As [`by_name`], whatever is given.
@@ -293,7 +315,13 @@ pub(crate) fn decode_name(
 ) -> Result<MetricName, Refusal> {
     text.clear();
     push_text(env, term, text).map_err(|why| {
-        Refusal::new(Rejection::BadName, format!("the metric's name {}", why.as_str()))
+        let hint = if why == NotText::WrongType && env.get_tuple::<2>(term).is_some() {
+            ", but a tuple: was an error of bind/3 taken for a series?"
+        } else {
+            ""
+        };
+        let text = format!("the metric's name {}{hint}", why.as_str());
+        Refusal::new(Rejection::BadName, text)
     })?;
     let bad =
         |error: erlmcp_metrics::NameError| Refusal::new(Rejection::BadName, error.to_string());

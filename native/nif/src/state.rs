@@ -33,7 +33,6 @@ pub(crate) struct Thread {
     pub(crate) recorder: Recorder,
     pub(crate) cache: SeriesCache,
     pub(crate) scratch: RefCell<Scratch>,
-    pub(crate) small_tag_holds: bool,
 }
 
 /// Memory that is used again from call to call.
@@ -49,24 +48,30 @@ thread_local! {
     /// Never dropped: schedulers end with the VM, and a destructor that ran
     /// in the VM's exit would run beside threads that still record.
     static THREAD: Cell<Option<&'static Thread>> = const { Cell::new(None) };
+
+    /// The same, where small integers can be read from their tag.
+    static FAST: Cell<Option<&'static Thread>> = const { Cell::new(None) };
 }
 
-/// This thread's state, if it has recorded before.
+/// This thread's state, if it has recorded before and small integers can be
+/// read from their tag: what the hot path needs.
 #[inline(always)]
-pub(crate) fn known_thread() -> Option<&'static Thread> {
-    THREAD.with(Cell::get)
+pub(crate) fn fast_thread() -> Option<&'static Thread> {
+    FAST.with(Cell::get)
 }
 
 /// This thread's state.
 pub(crate) fn thread() -> &'static Thread {
-    known_thread().unwrap_or_else(|| {
+    THREAD.get().unwrap_or_else(|| {
         let thread: &'static Thread = Box::leak(Box::new(Thread {
             recorder: registry().recorder(),
             cache: SeriesCache::new(),
             scratch: RefCell::default(),
-            small_tag_holds: SMALL_TAG_HOLDS.load(Ordering::Relaxed),
         }));
         THREAD.set(Some(thread));
+        if SMALL_TAG_HOLDS.load(Ordering::Relaxed) {
+            FAST.set(Some(thread));
+        }
         thread
     })
 }

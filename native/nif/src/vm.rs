@@ -19,9 +19,12 @@ static PINGS: Mutex<Option<HashMap<u64, HealthReply>>> = Mutex::new(None);
 /// Answers that were never given are forgotten once there are this many.
 const MAX_PENDING: usize = 64;
 
-/// Names the process that is asked from now on.
+/// Names the process that is asked from now on. What its predecessor was
+/// asked will have no answer: dropped, so that nobody waits for it.
 pub(crate) fn register(collector: LocalPid) {
     *COLLECTOR.lock() = Some(collector);
+    drop(FIGURES.lock().take());
+    drop(PINGS.lock().take());
 }
 
 /// Asks the VM by messages to the collector process.

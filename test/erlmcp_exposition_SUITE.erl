@@ -1,0 +1,496 @@
+%% What the endpoint exposes is what was recorded: checked by readers that
+%% others wrote (see test/oracle/compare.py) and by promtool.
+-module(erlmcp_exposition_SUITE).
+
+-include_lib("stdlib/include/assert.hrl").
+
+%% Debian's package of PropEr comes without its header.
+-import(proper_types, [char/0, float/0, float/2, frequency/1, integer/0, integer/2, list/1,
+                       non_empty/1, non_neg_integer/0, oneof/1, resize/2, sized/1]).
+-define(LET(Pattern, Type, Made), proper_types:bind(Type, fun(Pattern) -> Made end, false)).
+
+-export([all/0, suite/0, init_per_suite/1, end_per_suite/1]).
+-export([formats_agree_with_values/1]).
+-export([every_format_shows_the_node/1]).
+-export([promtool_likes_a_declared_application/1]).
+-export([promtool_likes_the_node/1]).
+-export([the_checks_can_fail/1]).
+
+%% Called on the node.
+-export([record/2, record_known/0, record_declared/0, forget/1]).
+
+-define(CASES, 3000).
+-define(RECORDERS, 3).
+%% Names that the node and the library itself expose.
+-define(OTHERS, "(erlang|erlmcp|process)_.*").
+-define(FORMATS, [text, openmetrics, protobuf]).
+
+suite() ->
+    [{timetrap, {minutes, 9}}].
+
+all() ->
+    [formats_agree_with_values,
+     every_format_shows_the_node,
+     promtool_likes_a_declared_application,
+     promtool_likes_the_node,
+     the_checks_can_fail].
+
+init_per_suite(Config) ->
+    [{node, erlmcp_ct_node:start(#{})} | Config].
+
+end_per_suite(Config) ->
+    erlmcp_ct_node:stop(proplists:get_value(node, Config)).
+
+%% Random metrics, read back from every format, plain and compressed. The node
+%% checks value/2 against what it recorded, compare.py the formats against
+%% value/2.
+formats_agree_with_values(Config) ->
+    Node = proplists:get_value(node, Config),
+    Url = erlmcp_ct_node:url(Node, "/metrics/custom"),
+    File = file(Config, "recorded.jsonl"),
+    Oracle = erlmcp_ct_oracle:open(),
+    Check = fun(Metrics) -> disagreements(Node, Url, Oracle, File, Metrics) end,
+    Property = proper:forall(metrics(), fun(Metrics) -> Check(Metrics) =:= [] end),
+    case proper:quickcheck(Property, [quiet, {numtests, ?CASES}, {max_size, 30}]) of
+        true ->
+            erlmcp_ct_oracle:close(Oracle);
+        false ->
+            [Smallest] = proper:counterexample(),
+            ct:pal(error, "The smallest counterexample:~n~tp~n~ts",
+                   [Smallest, lists:join($\n, Check(Smallest))]),
+            ct:fail(formats_disagree)
+    end.
+
+%% Never raises: Debian's PropEr cannot report an exception.
+disagreements(Node, Url, Oracle, File, Metrics) ->
+    try
+        all_disagreements(Node, Url, Oracle, File, Metrics)
+    catch
+        Class:Reason:Stack ->
+            [unicode:characters_to_binary(io_lib:format("~tp", [{Class, Reason, Stack}]))]
+    end.
+
+all_disagreements(Node, Url, Oracle, File, Metrics) ->
+    Case = erlang:unique_integer([positive]),
+    {Recorded, Complaints} = erlmcp_ct_node:call(Node, ?MODULE, record, [Case, Metrics]),
+    ok = erlmcp_ct_oracle:write_recorded(File, Recorded),
+    Verdict = erlmcp_ct_oracle:compare(Oracle, ["--recorded", File, "--url", Url]),
+    ok = erlmcp_ct_node:call(Node, ?MODULE, forget, [Recorded]),
+    Complaints ++ [Report || {disagree, Report} <- [Verdict]].
+
+%% The VM's, the process's and the library's own families beside those of the
+%% application.
+every_format_shows_the_node(Config) ->
+    with_connected_node(#{}, fun(Node) ->
+        Url = erlmcp_ct_node:url(Node, "/metrics"),
+        File = file(Config, "recorded.jsonl"),
+        Recorded = erlmcp_ct_node:call(Node, ?MODULE, record_known, []),
+        ok = erlmcp_ct_oracle:write_recorded(File, Recorded),
+        Oracle = erlmcp_ct_oracle:open(),
+        %% The size of a format is among the metrics once it was rendered.
+        _ = erlmcp_ct_oracle:compare(Oracle, ["--url", Url]),
+        {Verdict, Report} = erlmcp_ct_oracle:compare(
+            Oracle, ["--recorded", File, "--url", Url, "--others", ?OTHERS]),
+        ct:log("~ts", [Report]),
+        ?assertEqual({agree, Report}, {Verdict, Report}),
+        erlmcp_ct_oracle:close(Oracle)
+    end).
+
+%% A node that has what the collectors of VM figures can tell: a connection to
+%% another node, mnesia, microstate accounting.
+with_connected_node(Env, Test) ->
+    Node = erlmcp_ct_node:start(Env#{vm_collectors => all}, #{name => peer:random_name()}),
+    Other = erlmcp_ct_node:start(#{}, #{name => peer:random_name()}),
+    try
+        OtherName = erlmcp_ct_node:call(Other, erlang, node, []),
+        true = erlmcp_ct_node:call(Node, net_kernel, connect_node, [OtherName]),
+        ok = erlmcp_ct_node:call(Node, application, start, [mnesia]),
+        %% Fails where a group of families is missing.
+        ?assertEqual([], some_of_each_group() -- families(scrape(Node, text, all))),
+        Test(Node)
+    after
+        [erlmcp_ct_node:stop(N) || N <- [Other, Node]]
+    end.
+
+some_of_each_group() ->
+    [<<"erlang_vm_memory_bytes">>,
+     <<"erlang_vm_statistics_reductions_total">>,
+     <<"erlang_vm_processes">>,
+     <<"erlang_vm_allocators">>,
+     <<"erlang_vm_dist_recv_bytes">>,
+     <<"erlang_vm_dist_proc_memory_bytes">>,
+     <<"erlang_vm_msacc_emulator_seconds_total">>,
+     <<"erlang_mnesia_held_locks">>,
+     <<"erlmcp_metrics_series">>,
+     <<"erlmcp_scrapes_total">>,
+     <<"process_cpu_seconds_total">>].
+
+families(Text) ->
+    {match, Names} = re:run(Text, "^# TYPE (\\S+)", [global, multiline, {capture, all_but_first, binary}]),
+    lists:append(Names).
+
+%% A body as the endpoint serves it.
+scrape(Node, Format, Scope) ->
+    Path = case Scope of
+        all -> "/metrics";
+        application -> "/metrics/custom"
+    end,
+    Accept = [{"accept", binary_to_list(erlmcp_metrics:content_type(Format))}],
+    {200, _, Body} = erlmcp_ct_node:call(Node, erlmcp_ct_app, get, [Path, Accept]),
+    Body.
+
+%% promtool
+
+promtool_likes_a_declared_application(Config) ->
+    Node = proplists:get_value(node, Config),
+    Recorded = erlmcp_ct_node:call(Node, ?MODULE, record_declared, []),
+    Text = scrape(Node, text, application),
+    ok = erlmcp_ct_node:call(Node, ?MODULE, forget, [Recorded]),
+    ?assertEqual(length(Recorded), length(families(Text))),
+    ?assertEqual([], lint(Config, Text)).
+
+promtool_likes_the_node(Config) ->
+    [with_connected_node(#{legacy_names => Legacy}, fun(Node) ->
+         ?assertEqual([], lint(Config, scrape(Node, text, all)) -- accepted_lint(Legacy))
+     end) || Legacy <- [false, true]].
+
+%% What promtool has against names that dashboards query as they are.
+accepted_lint(_LegacyNames = false) ->
+    [];
+accepted_lint(_LegacyNames = true) ->
+    %% Counted in milliseconds by the name that older dashboards know.
+    [Name ++ " use base unit \"seconds\" instead of \"milliseconds\"" || Name <- [
+        "erlang_vm_statistics_runtime_milliseconds",
+        "erlang_vm_statistics_wallclock_time_milliseconds"]].
+
+%% The complaints of every promtool that is here.
+lint(Config, Text) ->
+    File = file(Config, "linted.txt"),
+    ok = file:write_file(File, Text),
+    Promtools = [Found || Found <- [os:find_executable("promtool")], Found =/= false] ++
+        filelib:wildcard(filename:join(erlmcp_ct_oracle:tools(), "prometheus-*/promtool")),
+    ?assertNotEqual([], Promtools),
+    lists:usort(lists:flatmap(fun(Promtool) -> lint_lines(Promtool, File) end, Promtools)).
+
+lint_lines(Promtool, File) ->
+    Command = io_lib:format("'~ts' check metrics <'~ts' 2>&1; echo \"exit $?\"", [Promtool, File]),
+    Lines = string:lexemes(os:cmd(lists:flatten(Command)), "\n"),
+    case lists:split(length(Lines) - 1, Lines) of
+        {[], ["exit 0"]} -> [];
+        %% 3 is promtool's code for lint.
+        {[_ | _] = Lint, ["exit 3"]} -> Lint;
+        {_, _} -> [{Promtool, Lines}]
+    end.
+
+%% The checks themselves
+
+%% Each damage to a body that agrees has to be noticed.
+the_checks_can_fail(Config) ->
+    Node = proplists:get_value(node, Config),
+    Recorded = erlmcp_ct_node:call(Node, ?MODULE, record_known, []),
+    Bodies = [{Format, scrape(Node, Format, application)} || Format <- ?FORMATS],
+    ok = erlmcp_ct_node:call(Node, ?MODULE, forget, [Recorded]),
+    File = file(Config, "recorded.jsonl"),
+    ok = erlmcp_ct_oracle:write_recorded(File, Recorded),
+    Oracle = erlmcp_ct_oracle:open(),
+    Compare = fun(Format, Body) ->
+        Exposition = file(Config, "exposition"),
+        ok = file:write_file(Exposition, Body),
+        Option = ["--", atom_to_list(Format)],
+        erlmcp_ct_oracle:compare(Oracle, ["--recorded", File, Option, Exposition])
+    end,
+    [?assertMatch({agree, _}, Compare(Format, Body)) || {Format, Body} <- Bodies],
+    [begin
+         ?assertNotEqual({What, Body}, {What, Damaged}),
+         {Verdict, Report} = Compare(Format, Damaged),
+         ct:log("~ts, ~ts: ~ts~n~ts", [Format, What, Verdict, Report]),
+         ?assertEqual({Format, What, disagree}, {Format, What, Verdict})
+     end || {Format, Body} <- Bodies, {What, Damaged} <- damaged(Format, Body)],
+    erlmcp_ct_oracle:close(Oracle),
+    Helpless = lists:keyfind("no help", 1, damaged(text, proplists:get_value(text, Bodies))),
+    ?assertMatch([_ | _], lint(Config, element(2, Helpless))).
+
+%% The body, each time with one thing wrong.
+damaged(protobuf, Body) ->
+    <<Level:64>> = <<0.3/float>>,
+    <<Size, First:Size/binary, Rest/binary>> = Body,
+    [{"empty", <<>>},
+     {"cut", binary:part(Body, 0, byte_size(Body) - 1)},
+     {"a message less", Rest},
+     {"a message twice", <<Size, First/binary, Body/binary>>},
+     {"an unknown field", <<(Size + 2), First/binary, 48, 1, Rest/binary>>}
+     | [{What, binary:replace(Body, Old, New)} || {What, Old, New} <- [
+            {"the last bit of a value", <<Level:64/little>>, <<(Level + 1):64/little>>},
+            {"a label", <<"é😀"/utf8>>, <<"è😀"/utf8>>},
+            {"a help", <<"Open \"now\".">>, <<"Open \"new\".">>},
+            {"a kind", <<"Open \"now\".", 24, 1>>, <<"Open \"now\".", 24, 3>>},
+            {"a bucket", <<8, 2, 17, 1.0/float-little>>, <<8, 3, 17, 1.0/float-little>>},
+            {"a bound", <<8, 2, 17, 1.0/float-little>>, <<8, 2, 17, 1.5/float-little>>},
+            {"a sum", <<17, 5.55/float-little>>, <<17, 5.5/float-little>>}]]];
+damaged(Format, Body) ->
+    Lines = binary:split(Body, <<"\n">>, [global]),
+    [{"empty", <<>>},
+     {"comments only", iolist_to_binary([[L, $\n] || <<"#", _/binary>> = L <- Lines])},
+     {"no end", binary:replace(Body, <<"# EOF\n">>, <<>>)},
+     {"no help", binary:replace(Body, <<"# HELP known_level At 0.3.\n">>, <<>>)}
+     | [{What, binary:replace(Body, Old, New)} || {What, Old, New} <- [
+            {"the last bit of a value", <<" 0.3\n">>, <<" 0.30000000000000004\n">>},
+            {"an integer by one", <<" 9007199254740993\n">>, <<" 9007199254740992\n">>},
+            {"a series less", <<"known_open -3\n">>, <<>>},
+            {"a series more", <<"known_open -3\n">>, <<"known_open -3\nknown_open{a=\"b\"} -3\n">>},
+            {"a series twice", <<"known_open -3\n">>, <<"known_open -3\nknown_open -3\n">>},
+            {"a label", <<"é😀"/utf8>>, <<"è😀"/utf8>>},
+            {"an escape", <<"\\n">>, <<"n">>},
+            {"a help", <<"now">>, <<"new">>},
+            {"a kind", <<"# TYPE known_open gauge">>, <<"# TYPE known_open unknown">>},
+            {"a bucket", <<"le=\"1.0\"} 2">>, <<"le=\"1.0\"} 3">>},
+            {"a bound", <<"le=\"1.0\"} 2">>, <<"le=\"1.5\"} 2">>},
+            {"a sum", <<"known_seconds_sum 5.55\n">>, <<"known_seconds_sum 5.5\n">>}]]]
+        -- [{"no end", Body} || Format =:= text].
+
+%% On the node: metrics that are known
+
+record_known() ->
+    Declare = fun(Kind, Name, Options) -> ok = erlmcp_metrics:declare(Kind, Name, Options) end,
+    Declare(counter, known_count, #{description => <<"All\nin \\all.">>}),
+    Declare(gauge, known_level, #{description => <<"At 0.3.">>}),
+    Declare(up_down_counter, known_open, #{description => <<"Open \"now\".">>}),
+    Declare(histogram, known_seconds, #{unit => seconds, buckets => [0.25, 1]}),
+    Labels = [{<<"path">>, <<"a\"b\\c\nd é😀"/utf8>>}],
+    ok = erlmcp_metrics:inc(known_count, maps:from_list(Labels), 9007199254740993),
+    ok = erlmcp_metrics:set(known_level, 0.3),
+    ok = erlmcp_metrics:dec(known_open, 3),
+    [ok = erlmcp_metrics:observe(known_seconds, X) || X <- [0.05, 0.5, 5.0]],
+    ok = erlmcp_metrics:set_info(known_build, #{version => "1.0"}),
+    [recorded(Kind, Name, Ls, More) || {Kind, Name, Ls, More} <- [
+        {counter, <<"known_count">>, Labels, #{help => <<"All\nin \\all.">>}},
+        {gauge, <<"known_level">>, [], #{help => <<"At 0.3.">>}},
+        {up_down_counter, <<"known_open">>, [], #{help => <<"Open \"now\".">>}},
+        {histogram, <<"known_seconds">>, [], #{unit => <<"seconds">>}},
+        {info, <<"known_build">>, [{<<"version">>, <<"1.0">>}], #{}}]].
+
+%% Of the catalogue, what has a help, a unit and a name that follows the rules.
+record_declared() ->
+    Labels = #{method => <<"tools/call">>, status => success},
+    [begin
+         ok = erlmcp_metrics:declare(Kind, Name, Options#{description => <<"What it is.">>}),
+         ok = case Kind of
+             counter -> erlmcp_metrics:record_counter(Name, 1, Labels);
+             up_down_counter -> erlmcp_metrics:inc(Name, 1, Labels);
+             gauge -> erlmcp_metrics:record_gauge(Name, 1, Labels);
+             histogram -> erlmcp_metrics:record_histogram(Name, 1, Labels);
+             info -> erlmcp_metrics:set_info(Name, Labels)
+         end,
+         #{name => atom_to_binary(Name)}
+     end || {Kind, Name, Options} <- [
+         {counter, app_requests_total, #{}},
+         {counter, app_transport_bytes, #{unit => bytes}},
+         {gauge, app_api_quota_limit, #{limit => 10}},
+         {up_down_counter, app_requests_in_flight, #{}},
+         {histogram, app_request_duration_seconds, #{unit => seconds}},
+         {histogram, app_response_size_bytes, #{unit => bytes, buckets => [100, 10000]}},
+         {info, app_build_info, #{}}]].
+
+forget(Recorded) ->
+    [true = erlmcp_metrics:remove(Name) > 0
+     || Name <- lists:usort([Name || #{name := Name} <- Recorded])],
+    ok.
+
+recorded(Kind, Name, Labels, More) ->
+    Value = erlmcp_metrics:value(Name, maps:from_list(Labels)),
+    More#{kind => Kind, name => Name, labels => Labels, value => Value}.
+
+%% On the node: random metrics
+
+%% What was recorded, with the values that the library tells; and complaints
+%% about refused recordings and values that are not the sum of what was recorded.
+record(Case, Metrics) ->
+    Numbered = lists:zip(lists:seq(1, length(Metrics)), Metrics),
+    {Recorded, Complaints} = lists:unzip([record_metric(Case, N, M) || {N, M} <- Numbered]),
+    {lists:append(Recorded), lists:append(Complaints)}.
+
+record_metric(Case, Number, #{kind := Kind, name := {Start, End}, series := Series} = Metric) ->
+    Name = Start ++ io_lib:format("n~bm~b", [Case, Number]) ++ End,
+    Flat = lists:flatten(Name),
+    Options = maps:with([description, unit, buckets], Metric),
+    %% A description may come after the first recording.
+    Late = lists:member(Kind, [counter, gauge]) andalso Number rem 2 =:= 0,
+    Declare = fun() -> erlmcp_metrics:declare(Kind, Flat, Options) end,
+    Before = [Declare() || not Late],
+    Each = [record_series(Kind, Flat, Options, N, S)
+            || {N, S} <- lists:zip(lists:seq(1, length(Series)), Series)],
+    After = [Declare() || Late],
+    {Recorded, Complaints} = lists:unzip(Each),
+    Refused = [io_lib:format("~ts: declaring gives ~tp", [Flat, Answer])
+               || Answer <- Before ++ After, Answer =/= ok],
+    {Recorded, Refused ++ lists:append(Complaints)}.
+
+record_series(Kind, Name, Options, Number, #{labels := Given, ops := Ops}) ->
+    %% The first has no label but the random ones, the others are told apart.
+    Labels = [{"series", Number} || Number > 1] ++
+        [{Start ++ integer_to_list(N) ++ "-" ++ End, Value}
+         || {N, {{Start, End}, Value}} <- lists:zip(lists:seq(1, length(Given)), Given)],
+    Answers = lists:append(in_parts(Kind, lists:zip(lists:seq(1, length(Ops)), Ops),
+                                    fun({N, Op}) -> perform(Kind, Name, Labels, N, Op) end)),
+    Value = erlmcp_metrics:value(Name, spelled_labels(Labels, Number)),
+    Values = [V || {_, V} <- Ops],
+    Complaints =
+        [io_lib:format("~ts ~tp: recording gives ~tp", [Name, Labels, Answer])
+         || Answer <- Answers, Answer =/= ok] ++
+        [io_lib:format("~ts ~tp: recorded ~tp, the value is ~tp", [Name, Labels, Values, Value])
+         || not is_total(Kind, Value, Values, Options)],
+    Described = maps:from_list([{help, Text} || {description, Text} <- maps:to_list(Options)] ++
+                               [{unit, atom_to_binary(Unit)} || {unit, Unit} <- maps:to_list(Options)]),
+    Texts = [{Label, label_text(Of)} || {Label, Of} <- Labels],
+    {Described#{kind => Kind, name => Name, labels => Texts, value => Value}, Complaints}.
+
+%% From several processes, which may run on several schedulers; a gauge is set
+%% by one, so that the last value is known.
+in_parts(gauge, Ops, Perform) ->
+    [[Perform(Op) || Op <- Ops]];
+in_parts(_Kind, Ops, Perform) ->
+    erlmcp_ct_load:together(?RECORDERS, fun(Part) ->
+        [Perform(Op) || {N, _} = Op <- Ops, N rem ?RECORDERS =:= Part - 1]
+    end).
+
+%% The name and the labels are spelled in another way each time.
+perform(Kind, Name, Labels, Number, {How, Value}) ->
+    N = spelled(Name, Number),
+    Ls = spelled_labels(Labels, Number),
+    case {Kind, How} of
+        {info, _} -> erlmcp_metrics:set_info(N, Ls);
+        {_, by_handle} -> by_handle(Kind, erlmcp_metrics:bind(Kind, N, Ls), Value);
+        {counter, named} -> erlmcp_metrics:record_counter(N, Value, Ls);
+        {counter, short} -> erlmcp_metrics:inc(N, Ls, Value);
+        {up_down_counter, named} -> erlmcp_metrics:inc(N, Value, Ls);
+        {up_down_counter, short} -> erlmcp_metrics:dec(N, -Value, Ls);
+        {gauge, named} -> erlmcp_metrics:record_gauge(N, Value, Ls);
+        {gauge, short} -> erlmcp_metrics:set(N, Ls, Value);
+        {histogram, named} -> erlmcp_metrics:record_histogram(N, Value, Ls);
+        {histogram, short} -> erlmcp_metrics:observe(N, Ls, Value)
+    end.
+
+by_handle(_Kind, {error, _} = Error, _Value) -> Error;
+by_handle(gauge, Series, Value) -> erlmcp_metrics:set(Series, Value);
+by_handle(histogram, Series, Value) -> erlmcp_metrics:observe(Series, Value);
+by_handle(_Sum, Series, Value) -> erlmcp_metrics:inc(Series, Value).
+
+spelled_labels(Labels, Number) ->
+    maps:from_list([{spelled(Name, Number), spelled(Value, Number + 1)} || {Name, Value} <- Labels]).
+
+spelled(Value, _Number) when is_number(Value) -> Value;
+spelled(Text, Number) when Number rem 3 =:= 0 -> unicode:characters_to_binary(Text);
+spelled(Text, Number) when Number rem 3 =:= 1, length(Text) =< 255 -> list_to_atom(Text);
+spelled(Text, _Number) -> Text.
+
+label_text(Integer) when is_integer(Integer) -> integer_to_binary(Integer);
+label_text(Float) when is_float(Float) -> float_to_binary(Float, [short]);
+label_text(Text) -> Text.
+
+%% Whether a value is what comes of the recorded ones. Several threads add
+%% floats in no certain order.
+is_total(info, Value, _Values, _Options) ->
+    Value =:= 1;
+is_total(gauge, Value, Values, _Options) ->
+    case lists:last(Values) of
+        N when is_integer(N), N >= -(1 bsl 50), N < 1 bsl 50 -> Value =:= N;
+        N when is_integer(N) -> Value =:= float(N);
+        X when is_float(X) -> is_float(Value) andalso <<Value/float>> =:= <<X/float>>;
+        Other -> Value =:= Other
+    end;
+is_total(histogram, #{count := Count, sum := Sum, buckets := Buckets}, Values, Options) ->
+    Bounds = maps:get(buckets, Options, default_buckets()) ++ [infinity],
+    Count =:= length(Values) andalso is_sum(Sum, Values) andalso
+        Buckets =:= [{Bound, length([V || V <- Values, float(V) =< Bound])} || Bound <- Bounds];
+is_total(_Sum, Value, Values, _Options) ->
+    case lists:all(fun is_integer/1, Values) of
+        true -> Value =:= lists:sum(Values);
+        false -> is_sum(Value, Values)
+    end.
+
+is_sum(Sum, Values) ->
+    Floats = [float(Value) || Value <- Values],
+    is_float(Sum) andalso
+        abs(Sum - lists:sum(Floats)) =< 1.0e-12 * lists:sum([abs(F) || F <- Floats]).
+
+default_buckets() ->
+    [0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0].
+
+%% Generators
+
+metrics() ->
+    non_empty(list(metric())).
+
+metric() ->
+    ?LET(Kind, oneof([counter, up_down_counter, gauge, histogram, info]),
+         ?LET({Name, Series, Options},
+              {{start("cé9_:"), name_end()}, non_empty(short_list(4, series(Kind))), options(Kind)},
+              (maps:from_list(lists:append(Options)))#{kind => Kind, name => Name, series => Series})).
+
+options(Kind) ->
+    [sometimes(?LET(Text, text(), [{description, unicode:characters_to_binary(Text)}])),
+     case Kind of info -> []; _ -> sometimes([{unit, oneof([seconds, bytes, ms])}]) end,
+     case Kind of
+         histogram -> sometimes(?LET(Bounds, short_list(12, non_negative()),
+                                 [{buckets, lists:usort([float(B) || B <- Bounds])}]));
+         _ -> []
+     end].
+
+sometimes(Option) ->
+    oneof([[], Option]).
+
+series(Kind) ->
+    ?LET({Labels, Ops},
+         {short_list(4, {{start("lé9"), name_end()}, label_value()}), non_empty(short_list(8, op(Kind)))},
+         #{labels => Labels, ops => Ops}).
+
+op(Kind) ->
+    {oneof([named, short, by_handle]), value(Kind)}.
+
+value(counter) -> non_negative();
+value(up_down_counter) -> oneof([integer(), integer(-(1 bsl 50), 1 bsl 50), float(), real()]);
+value(gauge) -> oneof([integer(), integer(-(1 bsl 63), (1 bsl 63) - 1), real(), infinity, '-infinity', nan]);
+value(histogram) -> non_negative();
+value(info) -> 1.
+
+non_negative() ->
+    oneof([non_neg_integer(), integer(0, 1 bsl 60), ?LET(X, real(), abs(X)),
+           oneof(default_buckets())]).
+
+%% A float of any magnitude that a few of can be added.
+real() ->
+    oneof([float(), 0.0, -0.0, 5.0e-324, 1.0e23,
+           ?LET({M, E}, {float(-10.0, 10.0), integer(-300, 300)}, M * math:pow(10, E))]).
+
+%% What a name begins with, where a number follows.
+start(Characters) ->
+    ?LET(Character, oneof(Characters), [Character]).
+
+name_end() ->
+    fragments(4, ["_total", "_info", "_bucket", "_count", "_sum", "_created", "_seconds", "_bytes",
+                  ".", "-", "ü", "😀", " ", "\n", "\"", "X", "7"]).
+
+label_value() ->
+    frequency([{8, text()}, {1, integer()}, {1, integer(-(1 bsl 63), (1 bsl 63) - 1)},
+               {1, oneof([0.5, -2.25, 1.0, 0.001])}, {1, lists:duplicate(1024, $x)}]).
+
+%% What a careless writer or reader stumbles over.
+text() ->
+    fragments(12, ["\"", "\\", "\n", "\\n", "\\\"", "\r\n", "\r", "\t", " ", "{", "}", ",", "=", "=\"",
+                   "#", " # ", "# EOF", "\n# EOF\n", "+Inf", "NaN", "1", "a", "true", "é", "ß", "日本",
+                   "😀", "👩‍👧", [0], [16#7F], [16#85], [16#2028], [16#FEFF], [16#FFFF], [16#10FFFF],
+                   ?LET(C, char(), [valid(C)])]).
+
+%% Surrogates are no characters.
+valid(C) when C >= 16#D800, C =< 16#DFFF -> $.;
+valid(C) -> C.
+
+fragments(Most, Fragments) ->
+    ?LET(Parts, short_list(Most, oneof(Fragments)), lists:append(Parts)).
+
+short_list(Most, Type) ->
+    sized(fun(Size) -> resize(min(Size, Most), list(resize(Size, Type))) end).
+
+%% A file of the test case's own.
+file(Config, Name) ->
+    filename:join(proplists:get_value(priv_dir, Config), Name).
