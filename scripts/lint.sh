@@ -58,6 +58,7 @@ check 'Erlang: compile without warnings' env ERLMCP_NIF_PROFILE=fast rebar3 comp
 check 'Erlang: calls to functions that exist' env ERLMCP_NIF_PROFILE=fast rebar3 xref
 check 'Erlang: types' env ERLMCP_NIF_PROFILE=fast rebar3 dialyzer
 mapfile -t shells < <(shell_files)
+check 'documentation: generated pages are up to date' scripts/generate-docs.sh --check
 check 'shell: shellcheck' shellcheck -x "${shells[@]}"
 check 'shell: format' shfmt -d -i 2 -ci "${shells[@]}"
 check 'rule: crates use only whom they may' crates_know_their_place

@@ -1,0 +1,75 @@
+#!/usr/bin/env bash
+# The example project, built the way a user builds it: `rebar3 compile` in a
+# folder of its own, with the library fetched by git from a fresh clone.
+set -euo pipefail
+
+case ${1:-} in
+  '') ;;
+  -h | --help)
+    echo "usage: test/example/run.sh"
+    exit 0
+    ;;
+  *)
+    echo "usage: test/example/run.sh" >&2
+    exit 2
+    ;;
+esac
+
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+passed=0 failed=0
+
+check() { # WHAT COMMAND...
+  local what=$1
+  shift
+  if "$@" >"$work/output" 2>&1; then
+    passed=$((passed + 1))
+    printf 'ok       %s\n' "$what"
+  else
+    failed=$((failed + 1))
+    printf 'FAILED   %s\n' "$what"
+    sed 's/^/         /' "$work/output"
+  fi
+}
+
+# What is committed, as a user would get it.
+git clone --quiet --no-local "$root" "$work/library"
+git -C "$work/library" checkout --quiet -B main
+git -C "$root" archive HEAD examples/erlmcp_app | tar -x -C "$work"
+app=$work/examples/erlmcp_app
+cd "$app"
+
+export ERLMCP_INSTRUMENTATION_GIT=file://$work/library
+export ERLMCP_HTTP_PORT=0 ERLMCP_CUSTOM_PORT=0
+# Crates that did not change are not compiled again for every run of the test.
+export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$root/target}
+
+counts_requests() {
+  erl -noshell -pa _build/default/lib/*/ebin -config config/sys -eval '
+    {ok, _} = application:ensure_all_started(erlmcp_app),
+    {ok, _} = application:ensure_all_started(inets),
+    {ok, _} = erlmcp_request_handler:handle(#{request_id => 1, method => <<"ping">>}),
+    {error, method_not_found} =
+        erlmcp_request_handler:handle(#{request_id => 2, method => <<"no/such">>}),
+    true = is_pid(whereis(erlmcp_metrics)),
+    [{Ip, Port} | _] = erlmcp_instrumentation:http_addresses(),
+    Url = lists:flatten(io_lib:format("http://~s:~b/metrics/custom", [inet:ntoa(Ip), Port])),
+    {ok, {{_, 200, _}, _, Body}} = httpc:request(Url),
+    io:put_chars(Body),
+    true = lists:member("requests_total 2", string:split(Body, "\n", all)),
+    halt(0).'
+}
+
+builds_again_without_work() {
+  local library=_build/default/lib/erlmcp_instrumentation/priv/erlmcp_nif.so before
+  before=$(stat -L -c %Y "$library")
+  rebar3 compile && [ "$(stat -L -c %Y "$library")" = "$before" ]
+}
+
+check 'rebar3 compile fetches and builds the library' rebar3 compile
+check 'the application starts, counts two requests and shows them' counts_requests
+check 'building again changes nothing' builds_again_without_work
+
+printf 'example: %d passed, %d failed\n' "$passed" "$failed"
+[ "$failed" -eq 0 ]
