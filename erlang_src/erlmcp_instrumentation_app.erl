@@ -18,7 +18,8 @@ start(_Type, _Args) ->
 -spec start_configured(erlmcp_instrumentation_config:config()) ->
     supervisor:startlink_ret() | {error, term()}.
 start_configured(Config) ->
-    Limits = maps:with([series_limit, node_series_limit, metrics_limit, default_buckets], Config),
+    Limits = maps:with([series_limit, node_series_limit, metrics_limit, default_buckets,
+                        process_metrics], Config),
     Floats = [float(Bound) || Bound <- maps:get(default_buckets, Limits)],
     ok = erlmcp_instrumentation_nif:configure(Limits#{default_buckets := Floats}),
     ok = record_build_info(),
@@ -48,6 +49,8 @@ record_build_info() ->
         library => true, description => Description, unit => nil,
         buckets => nil, limit => nil
     }),
+    %% What an earlier start has shown may no longer be so.
+    _ = erlmcp_instrumentation_nif:remove_all(Name),
     _ = erlmcp_instrumentation_nif:bind(info, Name, #{
         version => Version,
         nif => NifVersion,

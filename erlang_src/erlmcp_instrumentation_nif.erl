@@ -69,6 +69,15 @@ load() ->
     case erlang:load_nif(Path, 0) of
         ok ->
             ok;
+        {error, {upgrade, _} = Reason} ->
+            logger:error(
+                "erlmcp_instrumentation stays at the version that runs: ~ts.so is another "
+                "native library, and all counts are in the one that is loaded. "
+                "Restart the node to change it.",
+                [Path],
+                #{domain => [erlmcp, instrumentation]}
+            ),
+            {error, Reason};
         {error, {Reason, Text}} ->
             logger:error(
                 "erlmcp_instrumentation cannot load its native library ~ts.so: ~ts~n"
@@ -122,7 +131,8 @@ series_observe(_Series, _Value) -> ?NOT_LOADED.
     series_limit := pos_integer(),
     node_series_limit := pos_integer(),
     metrics_limit := pos_integer(),
-    default_buckets := [float()]
+    default_buckets := [float()],
+    process_metrics := boolean()
 }) -> ok | error().
 configure(_Limits) -> ?NOT_LOADED.
 

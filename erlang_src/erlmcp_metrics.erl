@@ -309,8 +309,9 @@ scrape() ->
     scrape(text).
 
 %% @doc All metrics in an exposition format, for a web server of one's own; send
-%% it with {@link content_type/1}. The VM's figures are gathered by the caller,
-%% the rest runs on a dirty scheduler.
+%% it with {@link content_type/1}. The VM's figures are asked of the process that
+%% gathers them, the rest runs on a dirty scheduler. The figures of the built-in
+%% HTTP server are on its own pages only.
 -spec scrape(format()) -> binary() | error().
 scrape(Format) ->
     scrape(Format, all).

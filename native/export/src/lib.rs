@@ -67,6 +67,7 @@ pub use config::ServerConfig;
 pub use error::StartError;
 pub use health::{Check, HealthReply, HealthReport, HealthSource, Probe};
 pub use inquiry::Reply;
+pub use process::ProcessFigures;
 pub use server::{Server, Sources, Stopped};
 pub use source::{MetricSource, RegistrySource, SourceError};
 pub use vm::{VmReply, VmSource};

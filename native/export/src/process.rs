@@ -6,7 +6,7 @@ use erlmcp_metrics::Family;
 
 /// Reads the figures of this process at each scrape.
 #[derive(Debug, Default)]
-pub(crate) struct ProcessFigures {
+pub struct ProcessFigures {
     #[cfg(target_os = "linux")]
     linux: linux::Figures,
 }
@@ -14,13 +14,15 @@ pub(crate) struct ProcessFigures {
 impl ProcessFigures {
     /// The families as of now. Reads files: not for a thread that must not wait.
     #[cfg(target_os = "linux")]
-    pub(crate) fn families(&self) -> Vec<Family> {
+    #[must_use]
+    pub fn families(&self) -> Vec<Family> {
         self.linux.families()
     }
 
     /// No other system is read.
     #[cfg(not(target_os = "linux"))]
-    pub(crate) fn families(&self) -> Vec<Family> {
+    #[must_use]
+    pub fn families(&self) -> Vec<Family> {
         Vec::new()
     }
 }

@@ -56,8 +56,7 @@ fn ours() -> Registry {
 fn theirs() -> prometheus_client::registry::Registry {
     let mut registry = prometheus_client::registry::Registry::default();
     let counters = Family::<Labels, Counter>::default();
-    let histograms =
-        Family::<Labels, Histogram>::new_with_constructor(|| Histogram::new(BOUNDS.into_iter()));
+    let histograms = Family::<Labels, Histogram>::new_with_constructor(|| Histogram::new(BOUNDS));
     registry.register("bench", "Bench", counters.clone());
     registry.register("bench_seconds", "Bench", histograms.clone());
     for n in 0..SERIES {

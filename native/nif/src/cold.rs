@@ -1,8 +1,9 @@
 //! The functions that no hot path calls: rustler decodes and contains panics.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use erlmcp_export::ServerConfig;
+use erlmcp_export::{ProcessFigures, ServerConfig};
 use erlmcp_metrics::exposition::{Format, Scope, render};
 use erlmcp_metrics::{
     Buckets, Declaration, GaugeValue, Kind, Number, Options, Origin, Rejection, SeriesId, Value,
@@ -41,9 +42,13 @@ fn kind_of(text: &str) -> Option<Kind> {
         .find(|kind| kind.as_str() == text)
 }
 
+/// Whether `scrape` shows the `process_*` families.
+static PROCESS_METRICS: AtomicBool = AtomicBool::new(true);
+
 /// Limits and defaults, checked by the Erlang side.
 #[derive(NifMap)]
 struct Limits {
+    process_metrics: bool,
     series_limit: u32,
     node_series_limit: u32,
     metrics_limit: u32,
@@ -54,6 +59,7 @@ struct Limits {
 fn configure<'a>(env: Env<'a>, limits: Limits) -> Term<'a> {
     match Buckets::new(&limits.default_buckets) {
         Ok(default_buckets) => {
+            PROCESS_METRICS.store(limits.process_metrics, Ordering::Relaxed);
             registry().set_options(Options {
                 series_limit: limits.series_limit,
                 node_series_limit: limits.node_series_limit,
@@ -180,7 +186,8 @@ fn value_term(call: CallEnv<'_>, value: &Value) -> RawTerm {
     }
 }
 
-#[rustler::nif]
+/// Now and then it compacts the rows of the metric, which grows with them.
+#[rustler::nif(schedule = "DirtyCpu")]
 fn remove<'a>(env: Env<'a>, name: Term<'a>, labels: Term<'a>) -> Term<'a> {
     let call = CallEnv::of(env);
     match find(call, name, labels) {
@@ -215,7 +222,10 @@ fn scrape<'a>(
         return bad_option(env, "the format is none of text, openmetrics, protobuf");
     };
     let scope = if text(scope) == "application" { Scope::Application } else { Scope::All };
-    let gathered = vm::decode_families(call, raw(families));
+    let mut gathered = vm::decode_families(call, raw(families));
+    if scope == Scope::All && PROCESS_METRICS.load(Ordering::Relaxed) {
+        gathered.extend(ProcessFigures::default().families());
+    }
     let exposition = render(registry(), &gathered, format, scope);
     let bytes: usize = exposition.chunks.iter().map(Vec::len).sum();
     let mut binary = OwnedBinary::new(bytes);

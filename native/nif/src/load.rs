@@ -49,28 +49,45 @@ pub extern "C" fn nif_init() -> *const ErlNifEntry {
     .unwrap_or(ptr::null())
 }
 
+/// Its address tells this image of the library from another.
+static IMAGE: u8 = 0;
+
 unsafe extern "C" fn load(
     env: *mut ErlNifEnv,
-    _private: *mut *mut c_void,
+    private: *mut *mut c_void,
     _info: ErlNifTerm,
 ) -> c_int {
-    // SAFETY: the environment of this call.
-    let env = unsafe { CallEnv::new(env) };
+    // SAFETY: the environment and the private data of this call.
+    let env = unsafe {
+        *private = (&raw const IMAGE).cast_mut().cast();
+        CallEnv::new(env)
+    };
     prepare(env)
 }
 
 /// A new version of the module takes over: all state is in statics of this
 /// library and stays. Blocks every scheduler, so it only makes a few terms.
+///
+/// A library from another path is another image with statics of its own: it
+/// would begin at zero beside a listener that it does not know. The VM is told
+/// to stay with the module and the library that it has.
 unsafe extern "C" fn upgrade(
     env: *mut ErlNifEnv,
-    _private: *mut *mut c_void,
-    _old_private: *mut *mut c_void,
+    private: *mut *mut c_void,
+    old_private: *mut *mut c_void,
     _info: ErlNifTerm,
 ) -> c_int {
-    // SAFETY: the environment of this call.
-    let env = unsafe { CallEnv::new(env) };
-    prepare(env)
+    // SAFETY: the environment and the private data of this call; the old one
+    // is what `load` or `upgrade` of some image has set.
+    let (env, same_image) = unsafe {
+        *private = *old_private;
+        (CallEnv::new(env), (*old_private).cast_const().cast() == &raw const IMAGE)
+    };
+    if same_image { prepare(env) } else { OTHER_IMAGE }
 }
+
+/// What `upgrade` returns to refuse another image.
+const OTHER_IMAGE: c_int = 2;
 
 fn prepare(env: CallEnv<'_>) -> c_int {
     let prepared = catch_unwind(|| {
