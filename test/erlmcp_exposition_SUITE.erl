@@ -11,13 +11,17 @@
 
 -export([all/0, suite/0, init_per_suite/1, end_per_suite/1]).
 -export([formats_agree_with_values/1]).
+-export([names_that_clash/1]).
+-export([many_series/1]).
+-export([series_come_and_go/1]).
 -export([every_format_shows_the_node/1]).
 -export([promtool_likes_a_declared_application/1]).
 -export([promtool_likes_the_node/1]).
 -export([the_checks_can_fail/1]).
 
 %% Called on the node.
--export([record/2, record_known/0, record_declared/0, forget/1]).
+-export([record/2, record_clashing/2, record_many/0, record_of_the_node/0, record_known/0]).
+-export([record_declared/0, churn/1, forget/1]).
 
 -define(CASES, 250).
 -define(RECORDERS, 3).
@@ -30,6 +34,9 @@ suite() ->
 
 all() ->
     [formats_agree_with_values,
+     names_that_clash,
+     many_series,
+     series_come_and_go,
      every_format_shows_the_node,
      promtool_likes_a_declared_application,
      promtool_likes_the_node,
@@ -45,12 +52,21 @@ end_per_suite(Config) ->
 %% checks value/2 against what it recorded, compare.py the formats against
 %% value/2.
 formats_agree_with_values(Config) ->
+    hold_for(Config, metrics(), record).
+
+%% Metrics of which some would expose a name that another one does: what is not
+%% refused is readable in every format.
+names_that_clash(Config) ->
+    hold_for(Config, non_empty(list({kind(), clashing_name()})), record_clashing).
+
+%% Whether all that a function of this module records, and does not complain
+%% about itself, is in every format.
+hold_for(Config, Type, Record) ->
     Node = proplists:get_value(node, Config),
     Url = erlmcp_ct_node:url(Node, "/metrics/custom"),
-    File = file(Config, "recorded.jsonl"),
     Oracle = erlmcp_ct_oracle:open(),
-    Check = fun(Metrics) -> disagreements(Node, Url, Oracle, File, Metrics) end,
-    Property = proper:forall(metrics(), fun(Metrics) -> Check(Metrics) =:= [] end),
+    Check = fun(Metrics) -> disagreements(Config, Url, Oracle, Record, Metrics) end,
+    Property = proper:forall(Type, fun(Metrics) -> Check(Metrics) =:= [] end),
     case proper:quickcheck(Property, [quiet, {numtests, ?CASES}, {max_size, 30}]) of
         true ->
             erlmcp_ct_oracle:close(Oracle);
@@ -62,38 +78,77 @@ formats_agree_with_values(Config) ->
     end.
 
 %% Never raises: Debian's PropEr cannot report an exception.
-disagreements(Node, Url, Oracle, File, Metrics) ->
+disagreements(Config, Url, Oracle, Record, Metrics) ->
     try
-        all_disagreements(Node, Url, Oracle, File, Metrics)
+        Case = erlang:unique_integer([positive]),
+        Node = proplists:get_value(node, Config),
+        {Recorded, Complaints} = erlmcp_ct_node:call(Node, ?MODULE, Record, [Case, Metrics]),
+        Verdict = compare(Config, Oracle, Recorded, ["--url", Url]),
+        ok = erlmcp_ct_node:call(Node, ?MODULE, forget, [Recorded]),
+        Complaints ++ [Report || {disagree, Report} <- [Verdict]]
     catch
         Class:Reason:Stack ->
             [unicode:characters_to_binary(io_lib:format("~tp", [{Class, Reason, Stack}]))]
     end.
 
-all_disagreements(Node, Url, Oracle, File, Metrics) ->
-    Case = erlang:unique_integer([positive]),
-    {Recorded, Complaints} = erlmcp_ct_node:call(Node, ?MODULE, record, [Case, Metrics]),
+compare(Config, Oracle, Recorded, Arguments) ->
+    File = file(Config, "recorded.jsonl"),
     ok = erlmcp_ct_oracle:write_recorded(File, Recorded),
-    Verdict = erlmcp_ct_oracle:compare(Oracle, ["--recorded", File, "--url", Url]),
-    ok = erlmcp_ct_node:call(Node, ?MODULE, forget, [Recorded]),
-    Complaints ++ [Report || {disagree, Report} <- [Verdict]].
+    erlmcp_ct_oracle:compare(Oracle, ["--recorded", File | Arguments]).
+
+agrees(Config, Recorded, Arguments) ->
+    Oracle = erlmcp_ct_oracle:open(),
+    {Verdict, Report} = compare(Config, Oracle, Recorded, Arguments),
+    ct:log("~ts", [Report]),
+    ?assertEqual({agree, Report}, {Verdict, Report}),
+    erlmcp_ct_oracle:close(Oracle).
+
+%% Expositions of many chunks.
+many_series(Config) ->
+    Node = proplists:get_value(node, Config),
+    Recorded = erlmcp_ct_node:call(Node, ?MODULE, record_many, []),
+    agrees(Config, Recorded, ["--url", erlmcp_ct_node:url(Node, "/metrics/custom")]),
+    ok = erlmcp_ct_node:call(Node, ?MODULE, forget, [Recorded]).
+
+%% Scrapes while series are recorded, registered and removed are whole: each
+%% series once, each histogram's count that of its last bucket.
+series_come_and_go(Config) ->
+    Node = proplists:get_value(node, Config),
+    Url = erlmcp_ct_node:url(Node, "/metrics/custom"),
+    Churn = spawn_monitor(fun() -> erlmcp_ct_node:call(Node, ?MODULE, churn, [2000]) end),
+    timer:sleep(100),
+    Oracle = erlmcp_ct_oracle:open(),
+    Scrapes = scrape_until_down(Churn, Oracle, ["--url", Url, "--others", ".*"], 0),
+    erlmcp_ct_oracle:close(Oracle),
+    Churned = [#{name => Name} || Name <- [churned_total, churned_seconds]],
+    ok = erlmcp_ct_node:call(Node, ?MODULE, forget, [Churned]),
+    ct:log("~b times six scrapes", [Scrapes]),
+    ?assert(Scrapes > 1).
+
+scrape_until_down({Pid, Monitor} = Churn, Oracle, Arguments, Count) ->
+    receive
+        {'DOWN', Monitor, process, Pid, Reason} ->
+            ?assertEqual(normal, Reason),
+            Count
+    after 0 ->
+        {Verdict, Report} = erlmcp_ct_oracle:compare(Oracle, Arguments),
+        ?assertEqual({agree, Report}, {Verdict, Report}),
+        scrape_until_down(Churn, Oracle, Arguments, Count + 1)
+    end.
 
 %% The VM's, the process's and the library's own families beside those of the
-%% application.
+%% application; an application that takes their names has them.
 every_format_shows_the_node(Config) ->
     with_connected_node(#{}, fun(Node) ->
         Url = erlmcp_ct_node:url(Node, "/metrics"),
-        File = file(Config, "recorded.jsonl"),
-        Recorded = erlmcp_ct_node:call(Node, ?MODULE, record_known, []),
-        ok = erlmcp_ct_oracle:write_recorded(File, Recorded),
-        Oracle = erlmcp_ct_oracle:open(),
         %% The size of a format is among the metrics once it was rendered.
-        _ = erlmcp_ct_oracle:compare(Oracle, ["--url", Url]),
-        {Verdict, Report} = erlmcp_ct_oracle:compare(
-            Oracle, ["--recorded", File, "--url", Url, "--others", ?OTHERS]),
-        ct:log("~ts", [Report]),
-        ?assertEqual({agree, Report}, {Verdict, Report}),
-        erlmcp_ct_oracle:close(Oracle)
+        [scrape(Node, Format, all) || Format <- ?FORMATS],
+        Recorded = erlmcp_ct_node:call(Node, ?MODULE, record_known, []),
+        agrees(Config, Recorded, ["--url", Url, "--others", ?OTHERS]),
+        Lines = erlmcp_ct_node:call(Node, ?MODULE, record_of_the_node, []),
+        agrees(Config, Recorded, ["--url", Url, "--others", ?OTHERS]),
+        Text = scrape(Node, text, all),
+        [?assertMatch({Line, {_, _}}, {Line, binary:match(Text, Line)}) || Line <- Lines]
     end).
 
 %% A node that has what the collectors of VM figures can tell: a connection to
@@ -269,6 +324,53 @@ record_known() ->
         {histogram, <<"known_seconds">>, [], #{unit => <<"seconds">>}},
         {info, <<"known_build">>, [{<<"version">>, <<"1.0">>}], #{}}]].
 
+%% Metrics of the names that the node exposes too, as the lines of text to see.
+record_of_the_node() ->
+    ok = erlmcp_metrics:set(process_open_fds, -1),
+    ok = erlmcp_metrics:set(process_cpu_seconds, -2),
+    ok = erlmcp_metrics:inc(process_threads, 3),
+    ok = erlmcp_metrics:observe(erlang_vm_processes, 4),
+    ok = erlmcp_metrics:set_info(erlang_vm_wordsize_bytes, #{}),
+    ok = erlmcp_metrics:inc(erlmcp_scrapes, 6),
+    [<<"\nprocess_open_fds -1\n">>, <<"\nprocess_cpu_seconds -2\n">>, <<"\nprocess_threads_total 3\n">>,
+     <<"\nerlang_vm_processes_sum 4.0\n">>, <<"\nerlang_vm_wordsize_bytes_info 1\n">>,
+     <<"\nerlmcp_scrapes_total 6\n">>].
+
+record_many() ->
+    [ok = erlmcp_metrics:declare(Kind, Name, #{limit => 10000})
+     || {Kind, Name} <- [{counter, many_count}, {histogram, many_seconds}]],
+    lists:append([begin
+        Labels = [{<<"number">>, integer_to_binary(N)}, {<<"text">>, <<"\"größe\"\n"/utf8>>}],
+        Map = maps:from_list(Labels),
+        ok = erlmcp_metrics:inc(many_count, N, Map),
+        ok = erlmcp_metrics:set(many_level, N / 7, Map),
+        [recorded(counter, <<"many_count">>, Labels, #{}), recorded(gauge, <<"many_level">>, Labels, #{})
+         | [begin
+                ok = erlmcp_metrics:observe(many_seconds, N / 9, Map),
+                recorded(histogram, <<"many_seconds">>, Labels, #{})
+            end || N rem 10 =:= 0]]
+    end || N <- lists:seq(1, 1999)]).
+
+%% Records in series of which some are removed again.
+churn(Ms) ->
+    End = erlang:monotonic_time(millisecond) + Ms,
+    _ = erlmcp_ct_load:together(?RECORDERS, fun(Part) -> churn(Part, End, 0) end),
+    ok.
+
+churn(Part, End, N) ->
+    Labels = #{part => Part, number => N rem 80},
+    ok = erlmcp_metrics:inc(churned_total, N, Labels),
+    ok = erlmcp_metrics:observe(churned_seconds, (N rem 100) / 10, Labels),
+    [begin
+         Old = #{part => Part, number => (N - 40) rem 80},
+         true = erlmcp_metrics:remove(churned_total, Old),
+         true = erlmcp_metrics:remove(churned_seconds, Old)
+     end || N >= 40, N rem 3 =/= 0],
+    case erlang:monotonic_time(millisecond) < End of
+        true -> churn(Part, End, N + 1);
+        false -> ok
+    end.
+
 %% Of the catalogue, what has a help, a unit and a name that follows the rules.
 record_declared() ->
     Labels = #{method => <<"tools/call">>, status => success},
@@ -343,6 +445,21 @@ record_series(Kind, Name, Options, Number, #{labels := Given, ops := Ops}) ->
                                [{unit, atom_to_binary(Unit)} || {unit, Unit} <- maps:to_list(Options)]),
     Texts = [{Label, label_text(Of)} || {Label, Of} <- Labels],
     {Described#{kind => Kind, name => Name, labels => Texts, value => Value}, Complaints}.
+
+%% What was accepted, and nothing to complain about: a refusal is an answer. A
+%% counter may be given with its suffix and without, as may an info.
+record_clashing(Case, Metrics) ->
+    Prefix = io_lib:format("n~b", [Case]),
+    Accepted = [{Kind, base(Kind, Name), Name}
+                || {Kind, End} <- Metrics,
+                   Name <- [unicode:characters_to_binary([Prefix, End])],
+                   erlmcp_metrics:declare(Kind, Name, #{}) =:= ok,
+                   not is_tuple(erlmcp_metrics:bind(Kind, Name, #{}))],
+    {[recorded(Kind, Name, [], #{}) || {Kind, _Base, Name} <- lists:ukeysort(2, Accepted)], []}.
+
+base(counter, Name) -> re:replace(Name, "_total$", "", [{return, binary}]);
+base(info, Name) -> re:replace(Name, "_info$", "", [{return, binary}]);
+base(_Kind, Name) -> Name.
 
 %% From several processes, which may run on several schedulers; a gauge is set
 %% by one, so that the last value is known.
@@ -422,10 +539,17 @@ metrics() ->
     non_empty(list(metric())).
 
 metric() ->
-    ?LET(Kind, oneof([counter, up_down_counter, gauge, histogram, info]),
+    ?LET(Kind, kind(),
          ?LET({Name, Series, Options},
               {{start("cé9_:"), name_end()}, non_empty(short_list(4, series(Kind))), options(Kind)},
               (maps:from_list(lists:append(Options)))#{kind => Kind, name => Name, series => Series})).
+
+kind() ->
+    oneof([counter, up_down_counter, gauge, histogram, info]).
+
+clashing_name() ->
+    oneof(["", "_total", "_info", "_bucket", "_count", "_sum", "_created", "_total_total", "_count_total",
+           "_bucket_info"]).
 
 options(Kind) ->
     [sometimes(?LET(Text, text(), [{description, unicode:characters_to_binary(Text)}])),

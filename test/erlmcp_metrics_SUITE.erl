@@ -162,7 +162,7 @@ add_and_subtract_follow_the_kind(_Config) ->
      end || {Name, Begin} <- [{Gauge, 10}, {UpDown, 0}]],
     %% record_counter/3 adds to counters alone.
     refused(kind_conflict, "is a gauge", ?M:record_counter(Gauge, 1, #{})),
-    refused(kind_conflict, "is a up_down_counter", ?M:record_counter(UpDown, 1, #{})).
+    refused(kind_conflict, "is an up_down_counter", ?M:record_counter(UpDown, 1, #{})).
 
 undeclared_names_become_what_the_call_implies(_Config) ->
     Calls = [{counter, fun(N) -> ?M:inc(N) end},

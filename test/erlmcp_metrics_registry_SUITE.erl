@@ -93,11 +93,11 @@ declare_options(_Config) ->
                                     {<<N/binary, "_a_b">>, "a_b", <<"a_b">>},
                                     {<<N/binary, "_">>, "", none},
                                     {<<N/binary, "x">>, "x", none}]],
-    Counter = <<N/binary, "_seconds_total">>,
+    Counter = <<N/binary, "_spent_seconds_total">>,
     ok = ?M:declare(counter, Counter, #{unit => seconds}),
     ok = ?M:inc(Counter, 0.5),
     ?assertMatch(#{unit := <<"seconds">>, type := counter},
-                 family(openmetrics, <<N/binary, "_seconds">>)),
+                 family(openmetrics, <<N/binary, "_spent_seconds">>)),
     ok.
 
 declare_refuses(_Config) ->

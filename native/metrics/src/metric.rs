@@ -37,6 +37,16 @@ impl Kind {
         }
     }
 
+    pub(crate) const fn with_article(self) -> &'static str {
+        match self {
+            Self::Counter => "a counter",
+            Self::UpDownCounter => "an up_down_counter",
+            Self::Gauge => "a gauge",
+            Self::Histogram => "a histogram",
+            Self::Info => "an info",
+        }
+    }
+
     #[inline(always)]
     pub(crate) const fn from_u8(n: u8) -> Option<Self> {
         match n {

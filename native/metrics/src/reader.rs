@@ -32,7 +32,8 @@ impl Reader<'_> {
         match entry.float_cell() {
             None => whole,
             Some(slot) => {
-                Number::Float(whole.as_f64() + cells(slot).map(f64::from_bits).sum::<f64>())
+                let floats = cells(slot).map(f64::from_bits).fold(0.0, saturating_sum);
+                Number::Float(saturating_sum(whole.as_f64(), floats))
             }
         }
     }
@@ -63,7 +64,7 @@ impl Reader<'_> {
             for (count, cell) in counts.iter_mut().zip(cells) {
                 *count = count.wrapping_add(cell.load(Relaxed));
             }
-            sum += f64::from_bits(last.load(Relaxed));
+            sum = saturating_sum(sum, f64::from_bits(last.load(Relaxed)));
         }
         sum
     }
@@ -80,4 +81,9 @@ impl Reader<'_> {
             Kind::Info => Value::Info,
         }
     }
+}
+
+/// A sum of finite floats that stays finite.
+pub(crate) fn saturating_sum(a: f64, b: f64) -> f64 {
+    (a + b).clamp(f64::MIN, f64::MAX)
 }

@@ -10,6 +10,7 @@ use thiserror::Error;
 
 use crate::gauge::GaugeValue;
 use crate::metric::Kind;
+use crate::reader::saturating_sum;
 use crate::series::{Entry, Place, SeriesId};
 use crate::store::Inner;
 use crate::words::{Address, Words};
@@ -44,7 +45,7 @@ pub enum RecordError {
     #[error("the value is not a finite number")]
     NotFinite,
     /// The kind of metric has no such operation.
-    #[error("a {} cannot be {operation}", .kind.as_str())]
+    #[error("{} cannot be {operation}", .kind.with_article())]
     WrongKind {
         /// The metric's kind.
         kind: Kind,
@@ -62,7 +63,7 @@ fn update(cell: &AtomicU64, change: impl FnOnce(u64) -> u64) {
 fn add_f64(cell: &AtomicU64, x: f64) {
     // A sum that overflows stays at the largest number: an infinity could
     // never be left again.
-    update(cell, |bits| (f64::from_bits(bits) + x).clamp(f64::MIN, f64::MAX).to_bits());
+    update(cell, |bits| saturating_sum(f64::from_bits(bits), x).to_bits());
 }
 
 impl Recorder {

@@ -87,7 +87,7 @@ impl Declaration {
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum DeclareError {
     /// The name belongs to a metric of another kind.
-    #[error("{name} is a {}, not a {}", .declared.as_str(), .asked.as_str())]
+    #[error("{name} is {}, not {}", .declared.with_article(), .asked.with_article())]
     KindConflict {
         /// The name that was given.
         name: String,
@@ -330,6 +330,9 @@ impl Registry {
             }
             _ => {}
         }
+        if kind == Kind::Histogram && labels.contains("le") {
+            return Err(BindError::ReservedLabel);
+        }
         if let Some(metric) = inner.find_metric(base)
             && metric.kind == kind
             && (metric.full.load(Relaxed) || inner.node_full.load(Relaxed))
@@ -355,7 +358,7 @@ impl Registry {
     pub fn find(&self, name: &MetricName, labels: &LabelSet) -> Option<SeriesId> {
         let inner = &*self.inner;
         let state = inner.state.lock();
-        let metric = inner.metric(*state.claims.get(name.as_str())?)?;
+        let metric = inner.named(&state, name)?;
         inner.find_series(inner.fingerprint(&metric.base, Some(labels)))
     }
 
@@ -411,8 +414,7 @@ impl Registry {
     /// Removes every series of a metric; returns how many.
     pub fn remove_all(&self, name: &MetricName) -> usize {
         let inner = &*self.inner;
-        let metric = inner.state.lock().claims.get(name.as_str()).copied();
-        let Some(metric) = metric.and_then(|id| inner.metric(id)) else { return 0 };
+        let Some(metric) = inner.named(&inner.state.lock(), name) else { return 0 };
         let mut ids = Vec::new();
         metric.visit(|_, series| ids.extend(inner.entries.get(series).and_then(|e| e.handle())));
         ids.into_iter().filter(|id| self.remove(*id)).count()

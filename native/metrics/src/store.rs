@@ -61,6 +61,16 @@ pub(crate) struct State {
 /// Label of the series that takes what the limit refuses; OpenTelemetry's.
 const OVERFLOW: (&str, &str) = ("otel_metric_overflow", "true");
 
+fn is_overflow(labels: &LabelSet) -> bool {
+    let (name, value) = OVERFLOW;
+    labels
+        .as_str()
+        .strip_prefix(name)
+        .and_then(|rest| rest.strip_prefix("=\""))
+        .and_then(|rest| rest.strip_suffix('"'))
+        == Some(value)
+}
+
 impl Inner {
     pub(crate) fn metric(&self, id: u32) -> Option<&Metric> {
         self.metrics.get(id as usize)
@@ -94,6 +104,13 @@ impl Inner {
         })
     }
 
+    /// The metric that records under this name. The names of a histogram's
+    /// parts lead nowhere.
+    pub(crate) fn named(&self, state: &State, name: &MetricName) -> Option<&Metric> {
+        let metric = self.metric(*state.claims.get(name.as_str())?)?;
+        (metric.kind.base(name) == &*metric.base).then_some(metric)
+    }
+
     /// The metric that has this name already, if it is of this kind.
     pub(crate) fn claimed(
         &self,
@@ -108,7 +125,7 @@ impl Inner {
             if *other.base == *base && other.kind == kind {
                 return Ok(Some(*id));
             }
-            if *other.base == *base || other.sample_name() == name.as_str() {
+            if other.kind.base(name) == &*other.base {
                 return Err(DeclareError::KindConflict {
                     name: name.to_string(),
                     declared: other.kind,
@@ -180,14 +197,15 @@ impl Inner {
             Some(id) => id,
             None => self.add_metric(&mut state, kind, name, Origin::Application, None)?,
         };
-        if kind == Kind::Histogram && labels.contains("le") {
-            return Err(BindError::ReservedLabel);
-        }
         // Another thread may have registered it since this one looked.
         if let Some(id) = self.find_series(fingerprint) {
             return Ok(Bound { id, overflowed: false });
         }
         let metric = self.metric(metric_id).ok_or(BindError::Full)?;
+        if is_overflow(labels) {
+            let id = self.overflow_series(&mut state, metric_id, metric)?;
+            return Ok(Bound { id, overflowed: false });
+        }
         if metric.full.load(Relaxed) || self.node_full.load(Relaxed) {
             self.overflowed.fetch_add(1, Relaxed);
             let id = self.overflow_series(&mut state, metric_id, metric)?;
@@ -212,10 +230,7 @@ impl Inner {
         }
         let labels = LabelSet::from_pairs([OVERFLOW]).unwrap_or_default();
         let fingerprint = self.fingerprint(&metric.base, Some(&labels));
-        let id = match self.find_series(fingerprint) {
-            Some(id) => id,
-            None => self.add_series(state, metric_id, metric, &labels, fingerprint)?,
-        };
+        let id = self.add_series(state, metric_id, metric, &labels, fingerprint)?;
         metric.overflow.store(id.to_raw(), Relaxed);
         Ok(id)
     }

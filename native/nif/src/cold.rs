@@ -129,7 +129,7 @@ fn bind<'a>(env: Env<'a>, kind: rustler::Atom, name: Term<'a>, labels: Term<'a>)
             "the kind is none of counter, up_down_counter, gauge, histogram, info",
         );
     };
-    let term = match resolve(call, thread(), raw(name), raw(labels), |_| kind) {
+    let term = match resolve(call, thread(), raw(name), raw(labels), |_| Ok(kind)) {
         Ok((bound, _)) => call.uint(bound.id.to_raw()),
         Err(refusal) => refusal.rejected(call, &shown(call, raw(name))),
     };

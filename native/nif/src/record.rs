@@ -233,6 +233,18 @@ fn contained(env: CallEnv<'_>, body: impl FnOnce() -> RawTerm) -> RawTerm {
     })
 }
 
+/// Whether an amount can be recorded: asked before a series is registered for
+/// it, so that a refused recording leaves nothing behind.
+fn check(kind: Kind, op: Op, amount: Amount) -> Result<(), RecordError> {
+    if op != Op::Set && !amount.as_f64().is_finite() {
+        return Err(RecordError::NotFinite);
+    }
+    if kind == Kind::Counter && amount.as_f64() < 0.0 {
+        return Err(RecordError::Negative);
+    }
+    Ok(())
+}
+
 fn record(
     env: CallEnv<'_>,
     thread: &Thread,
@@ -252,7 +264,10 @@ fn record(
             Err(error) => return Err(Refusal::record(error)),
         }
     }
-    let (bound, kind) = resolve(env, thread, name, labels, |name| op.kind_for(name))?;
+    let (bound, kind) = resolve(env, thread, name, labels, |name| {
+        let kind = op.kind_for(name);
+        check(kind, op, amount).map(|()| kind).map_err(Refusal::record)
+    })?;
     if !bound.overflowed {
         thread
             .cache
@@ -293,7 +308,7 @@ pub(crate) fn resolve(
     thread: &Thread,
     name: RawTerm,
     labels: RawTerm,
-    kind_for: impl FnOnce(&MetricName) -> Kind,
+    kind_for: impl FnOnce(&MetricName) -> Result<Kind, Refusal>,
 ) -> Result<(Bound, Kind), Refusal> {
     // A panic that is contained leaves the scratch memory borrowed to nobody.
     let scratch = &mut *thread.scratch.borrow_mut();
@@ -301,7 +316,7 @@ pub(crate) fn resolve(
     let metric = scratch.name.insert(metric);
     let labels =
         decode_labels(env, &mut scratch.text, &mut scratch.value, &mut scratch.labels, labels)?;
-    let kind = kind_for(metric);
+    let kind = kind_for(metric)?;
     let bound = registry().series(kind, metric, labels).map_err(|error| Refusal::bind(&error))?;
     Ok((bound, kind))
 }

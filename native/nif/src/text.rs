@@ -63,12 +63,32 @@ pub(crate) fn push_value(env: CallEnv<'_>, term: RawTerm, out: &mut String) -> R
         return Ok(());
     }
     if let Some(x) = env.get_float(term) {
-        // The shortest text that reads back as the same float, as Erlang's
-        // `float_to_binary(X, [short])`.
-        let _ = write!(out, "{x:?}");
+        push_float(x, out);
         return Ok(());
     }
     if env.is_number(term) { Err(NotText::HugeInteger) } else { Err(NotText::WrongType) }
+}
+
+/// Integers from here on are not all floats: Erlang then shows the exponent.
+const EXACT_INTEGERS: f64 = 9_007_199_254_740_992.0;
+
+/// Appends a float as Erlang's `float_to_binary(X, [short])`: the shortest
+/// digits that read back as the same float, without an exponent where that is
+/// no longer. The two zeros are one: they are `=:=` before OTP 27.
+fn push_float(x: f64, out: &mut String) {
+    let x = if x == 0.0 { 0.0 } else { x };
+    let mut scientific = format!("{x:e}");
+    if !scientific.contains('.')
+        && let Some(exponent) = scientific.find('e')
+    {
+        scientific.insert_str(exponent, ".0");
+    }
+    let mut fixed = x.to_string();
+    if !fixed.contains('.') {
+        fixed.push_str(".0");
+    }
+    let is_fixed = fixed.len() <= scientific.len() && x.abs() < EXACT_INTEGERS;
+    out.push_str(if is_fixed { &fixed } else { &scientific });
 }
 
 fn push_string(env: CallEnv<'_>, term: RawTerm, out: &mut String) -> Result<(), NotText> {

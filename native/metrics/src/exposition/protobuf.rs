@@ -76,7 +76,7 @@ impl ProtobufWriter {
             Kind::Info => self.number(field, labels, 1.0),
             Kind::Histogram => self.histogram(metric, reader, labels, series),
         });
-        if let Some(unit) = &meta.unit {
+        if let Some(unit) = meta.unit.as_deref().filter(|unit| !unit.is_empty()) {
             push_bytes(&mut self.family, family_field::UNIT, unit.as_bytes());
         }
         self.end();

@@ -43,10 +43,10 @@ impl TextWriter {
             (Kind::Info, true) => "info",
         };
         let meta = metric.meta.read().clone();
-        let unit = meta
-            .unit
-            .as_deref()
-            .filter(|unit| metric.base.strip_suffix(*unit).is_some_and(|rest| rest.ends_with('_')));
+        let unit = meta.unit.as_deref().filter(|unit| {
+            !unit.is_empty()
+                && metric.base.strip_suffix(*unit).is_some_and(|rest| rest.ends_with('_'))
+        });
         self.head(family, type_name, unit, meta.help.as_deref().unwrap_or(NO_HELP));
         match metric.kind {
             Kind::Counter | Kind::UpDownCounter => metric.visit(|labels, series| {

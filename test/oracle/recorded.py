@@ -1,0 +1,92 @@
+"""What was recorded, and how it ought to be exposed.
+
+The rules for names and labels are worked out here a second time, from the
+library's documentation and not from its code.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from reading import Family, Number, Reading, spelled_bound
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """One line of the recorded series."""
+
+    name: str
+    kind: str
+    labels: dict[str, str]
+    value: Number | dict[str, Any]
+    help: str | None
+    unit: str | None
+
+    @property
+    def base(self) -> str:
+        """The exposed name without the suffix that the kind puts behind it."""
+        name = re.sub("[^a-zA-Z0-9_:]", "_", self.name)
+        name = "_" + name if name[:1].isdigit() else name
+        return name.removesuffix(self.suffix) or name
+
+    @property
+    def suffix(self) -> str:
+        return {"counter": "_total", "info": "_info"}.get(self.kind, "")
+
+    def exposed_labels(self) -> dict[str, str]:
+        """The labels as exposed: one whose value is empty is none."""
+        names = {name: re.sub("[^a-zA-Z0-9_]", "_", name) for name in self.labels}
+        return {
+            ("_" + names[name] if name[:1].isdigit() else names[name]): value
+            for name, value in self.labels.items()
+            if value
+        }
+
+    def add_to(self, reading: Reading, form: str) -> None:
+        labels = self.exposed_labels()
+        if isinstance(self.value, dict):
+            reading.add_sample(f"{self.base}_count", labels, self.value["count"])
+            reading.add_sample(f"{self.base}_sum", labels, self.value["sum"])
+            for bound, count in self.value["buckets"]:
+                bucket_labels = {**labels, "le": spelled_bound(float(bound))}
+                reading.add_sample(f"{self.base}_bucket", bucket_labels, count)
+        else:
+            reading.add_sample(self.base + self.suffix, labels, self.value)
+        reading.families[self.family_name(form)] = self.family(form)
+
+    def family_name(self, form: str) -> str:
+        """As the readers name it: a counter's without the suffix."""
+        return self.base + (self.suffix if self.kind == "info" and form != "openmetrics" else "")
+
+    def family(self, form: str) -> Family:
+        kind = "gauge" if self.kind == "up_down_counter" else self.kind
+        kind = "gauge" if kind == "info" and form != "openmetrics" else kind
+        unit = self.unit
+        if form == "text" or (form == "openmetrics" and not self.shows_unit()):
+            unit = None
+        return Family(kind, self.help, unit)
+
+    def shows_unit(self) -> bool:
+        """OpenMetrics wants a unit to be the end of the name, and none on an info."""
+        return bool(self.unit) and self.kind != "info" and self.base.endswith(f"_{self.unit}")
+
+
+def read_recorded(path: str) -> list[Recorded]:
+    """Reads JSON lines. Only a newline ends a line: strings hold other ends."""
+    lines = Path(path).read_bytes().decode("utf-8").split("\n")
+    fields = [json.loads(line) for line in lines if line]
+    return [
+        Recorded(f["name"], f["kind"], f["labels"], f["value"], f.get("help"), f.get("unit")) for f in fields
+    ]
+
+
+def expected(recorded: Iterable[Recorded], form: str) -> Reading:
+    reading = Reading()
+    for series in recorded:
+        series.add_to(reading, form)
+    return reading
