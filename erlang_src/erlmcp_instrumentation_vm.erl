@@ -74,6 +74,8 @@
     logged = #{} :: #{Name :: atom() => MonotonicMs :: integer()}
 }).
 
+%% What the native side counts its questions with.
+-define(IS_ID(Id), (is_integer(Id) andalso Id >= 0 andalso Id < 1 bsl 64)).
 -define(DEFAULT_TIMEOUT_MS, 500).
 -define(CALL_TIMEOUT_MS, 5000).
 -define(LOG_INTERVAL_MS, 60000).
@@ -154,9 +156,9 @@ handle_cast(_Request, State) ->
 
 %% @private
 -spec handle_info(term(), #state{}) -> {noreply, #state{}}.
-handle_info({erlmcp_vm_request, Id}, #state{waiting = Waiting} = State) when is_integer(Id) ->
+handle_info({erlmcp_vm_request, Id}, #state{waiting = Waiting} = State) when ?IS_ID(Id) ->
     {noreply, start_gathering(State#state{waiting = queued_requests([Id | Waiting])})};
-handle_info({erlmcp_ping, Id}, #state{pong = Pong} = State) when is_integer(Id) ->
+handle_info({erlmcp_ping, Id}, #state{pong = Pong} = State) when ?IS_ID(Id) ->
     _ = Pong(Id, atom_to_binary(node()), uptime_ms()),
     {noreply, State};
 handle_info({failures, Pid, Failures}, #state{gathering = Pid} = State) ->
@@ -218,7 +220,7 @@ prepare({_Name, Module} = Collector, #state{opts = Opts} = State) ->
 -spec queued_requests([asker()]) -> [asker()].
 queued_requests(Askers) ->
     receive
-        {erlmcp_vm_request, Id} when is_integer(Id) -> queued_requests([Id | Askers])
+        {erlmcp_vm_request, Id} when ?IS_ID(Id) -> queued_requests([Id | Askers])
     after 0 ->
         Askers
     end.

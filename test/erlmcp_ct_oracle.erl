@@ -7,7 +7,7 @@
 
 -export([open/0, close/1]).
 -export([compare/2]).
--export([write_recorded/2]).
+-export([recorded/3, write_recorded/2]).
 -export([root/0, tools/0]).
 
 -define(TIMEOUT_MS, 60000).
@@ -46,9 +46,12 @@ answer(Oracle, Lines) ->
 report(Lines) ->
     iolist_to_binary(lists:reverse(Lines)).
 
-%% Writes recorded series as JSON lines: maps with name, kind, labels (a list of
-%% pairs), value as erlmcp_metrics:value/2 gives it, and help and unit where they
-%% were declared.
+%% A series with the value that the library tells. Labels are pairs of texts.
+recorded(Kind, Name, Labels) ->
+    Value = erlmcp_metrics:value(Name, maps:from_list(Labels)),
+    #{kind => Kind, name => Name, labels => Labels, value => Value}.
+
+%% Writes recorded series as JSON lines, with help and unit where these keys are.
 write_recorded(File, Recorded) ->
     ok = file:write_file(File, [[object(maps:to_list(Series)), $\n] || Series <- Recorded]).
 

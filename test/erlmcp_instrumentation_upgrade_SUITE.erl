@@ -70,6 +70,7 @@ new_versions_under_load(_Config) ->
 deleted_modules_under_load(_Config) ->
     under_load(fun() ->
         [begin
+             {module, Module} = code:ensure_loaded(Module),
              purge(Module),
              true = code:delete(Module),
              purge(Module),

@@ -16,6 +16,11 @@ from typing import Any
 from reading import Family, Number, Reading, spelled_bound
 
 
+def sanitised(name: str, allowed: str) -> str:
+    """A name in which each other character is an underscore; a digit cannot be the first."""
+    return re.sub("^(?=[0-9])", "_", re.sub(f"[^{allowed}]", "_", name))
+
+
 @dataclass(frozen=True)
 class Recorded:
     """One line of the recorded series."""
@@ -30,8 +35,7 @@ class Recorded:
     @property
     def base(self) -> str:
         """The exposed name without the suffix that the kind puts behind it."""
-        name = re.sub("[^a-zA-Z0-9_:]", "_", self.name)
-        name = "_" + name if name[:1].isdigit() else name
+        name = sanitised(self.name, "a-zA-Z0-9_:")
         return name.removesuffix(self.suffix) or name
 
     @property
@@ -40,12 +44,7 @@ class Recorded:
 
     def exposed_labels(self) -> dict[str, str]:
         """The labels as exposed: one whose value is empty is none."""
-        names = {name: re.sub("[^a-zA-Z0-9_]", "_", name) for name in self.labels}
-        return {
-            ("_" + names[name] if name[:1].isdigit() else names[name]): value
-            for name, value in self.labels.items()
-            if value
-        }
+        return {sanitised(name, "a-zA-Z0-9_"): value for name, value in self.labels.items() if value}
 
     def add_to(self, reading: Reading, form: str) -> None:
         labels = self.exposed_labels()

@@ -94,7 +94,7 @@ pub fn render(
         let mut seen = HashSet::new();
         families.extend(own.iter().chain(gathered).filter(|family| {
             !family.samples.is_empty()
-                && is_exposable(&family.name)
+                && is_exposable(base_name(family))
                 && !registry.exposes(&family.name)
                 && !registry.exposes(base_name(family))
                 && seen.insert(base_name(family))
@@ -151,9 +151,18 @@ impl Writer {
     }
 }
 
+/// The type that can be announced: OpenMetrics knows no counter whose name does
+/// not end in `_total`.
+fn kind_of(family: &Family) -> FamilyKind {
+    match family.kind {
+        FamilyKind::Counter if !family.name.ends_with("_total") => FamilyKind::Untyped,
+        kind => kind,
+    }
+}
+
 /// The name that OpenMetrics gives a family: a counter's without `_total`.
 fn base_name(family: &Family) -> &str {
-    match family.kind {
+    match kind_of(family) {
         FamilyKind::Counter => family.name.strip_suffix("_total").unwrap_or(&family.name),
         FamilyKind::Gauge | FamilyKind::Untyped => &family.name,
     }

@@ -83,7 +83,7 @@ impl ProtobufWriter {
     }
 
     pub(super) fn family(&mut self, family: &Family) {
-        let (type_number, field) = match family.kind {
+        let (type_number, field) = match super::kind_of(family) {
             FamilyKind::Counter => (metric_type::COUNTER, metric_field::COUNTER),
             FamilyKind::Gauge => (metric_type::GAUGE, metric_field::GAUGE),
             FamilyKind::Untyped => (metric_type::UNTYPED, metric_field::UNTYPED),

@@ -71,7 +71,7 @@ impl TextWriter {
 
     pub(super) fn family(&mut self, family: &Family) {
         let name = if self.openmetrics { super::base_name(family) } else { &family.name };
-        let type_name = match (family.kind, self.openmetrics) {
+        let type_name = match (super::kind_of(family), self.openmetrics) {
             (FamilyKind::Counter, _) => "counter",
             (FamilyKind::Gauge, _) => "gauge",
             (FamilyKind::Untyped, false) => "untyped",
