@@ -19,7 +19,7 @@
     the_reader_of_expositions_refuses/1
 ]).
 %% Run on other nodes, and called by logger.
--export([refuse_many/2, refuse_unheard/1, log/2]).
+-export([check_families/1, refuse_many/2, refuse_unheard/1, log/2]).
 
 -define(M, erlmcp_metrics).
 -define(NIF, erlmcp_instrumentation_nif).
@@ -118,8 +118,16 @@ native_listener(Config) ->
     end).
 
 %% Families of the right shape with anything in them. What a collector gives
-%% must not cost the scrape of all others.
+%% must not cost the scrape of all others. On a node that has few others.
 gathered_families(_Config) ->
+    Node = erlmcp_ct_node:start(#{}),
+    try
+        passed(erlmcp_ct_node:call(Node, ?MODULE, check_families, [1500]))
+    after
+        erlmcp_ct_node:stop(Node)
+    end.
+
+check_families(Tests) ->
     Name = oneof([<<"g">>, <<"g_total">>, <<"g_count">>, <<"g_info">>, <<"1g">>, <<>>, <<"a b">>, hostile()]),
     Kind = oneof([counter, gauge, untyped, hostile()]),
     Label = oneof([{oneof([<<"a">>, <<"le">>, <<"a">>, hostile()]), hostile()}, hostile()]),
@@ -127,7 +135,7 @@ gathered_families(_Config) ->
     Family = frequency([{5, {Name, Kind, oneof([<<"Help.">>, <<"a\\b\n\"c\"">>, hostile()]), list(Sample)}},
                         {1, hostile()}]),
     Families = oneof([list(Family), list(Family), hostile()]),
-    check(1500, Families, fun(List) ->
+    check(Tests, Families, fun(List) ->
         Gathered = rising(List),
         [_ = erlmcp_ct_exposition:parse(Format, ?NIF:scrape(Format, all, Gathered))
          || Format <- [text, openmetrics, protobuf]],
@@ -150,7 +158,8 @@ messages_to_processes(Config) ->
     Names = [erlmcp_metrics, erlmcp_instrumentation_vm, erlmcp_instrumentation_listener],
     Message = oneof([hostile(), {hostile(), hostile()}, {erlmcp_vm_request, integer()},
                      {erlmcp_vm_request, hostile()}, {erlmcp_ping, oneof([integer(), hostile()])},
-                     {failures, hostile(), hostile()}, {'EXIT', self(), hostile()},
+                     {failures, hostile(), hostile()}, {failures, undefined, hostile()},
+                     {'EXIT', self(), hostile()}, {'EXIT', undefined, hostile()},
                      {erlmcp_rejected, hostile(), hostile(), hostile()}]),
     Pids = [whereis(Name) || Name <- Names],
     holds(300, Message, Config, fun(Term) ->
@@ -499,20 +508,24 @@ real(Term) -> Term.
 %% Checks
 
 holds(Tests, Type, Config, Check) ->
-    check(Tests, Type, Check),
+    passed(check(Tests, Type, Check)),
     unharmed(Config).
 
 check(Tests, Type, Check) ->
+    Why = make_ref(),
     Property = proper:forall(Type, fun(Term) ->
         try Check(real(Term))
-        catch Class:Reason:Stack -> ct:log("~0tP", [{Class, Reason, Stack}, 100]), false
+        catch Class:Reason:Stack -> put(Why, shortened({Class, Reason, Stack})), false
         end
     end),
     case proper:quickcheck(Property, [quiet, {numtests, Tests}, {max_size, 20}]) of
-        true -> ok;
-        false -> ct:fail({counterexample, shortened(proper:counterexample())});
-        {error, Why} -> ct:fail({no_test, Why})
+        true -> passed;
+        false -> {counterexample, shortened(proper:counterexample()), get(Why)};
+        {error, Reason} -> {no_test, Reason}
     end.
+
+passed(Outcome) ->
+    ?assertEqual(passed, Outcome).
 
 shortened(Term) ->
     lists:flatten(io_lib:format("~0tP", [Term, 200])).

@@ -35,8 +35,8 @@ groups() ->
 
 versions() ->
     [{installed, installed},
-     {'2.53', "prometheus-2.53.*"},
-     {'3.5', "prometheus-3.5.*"}].
+     {v2_53, "prometheus-2.53.*"},
+     {v3_5, "prometheus-3.5.*"}].
 
 init_per_suite(Config) ->
     {ok, _} = application:ensure_all_started(inets),
@@ -48,7 +48,7 @@ end_per_suite(_Config) ->
 init_per_group(Version, Config) ->
     case executable(proplists:get_value(Version, versions())) of
         false ->
-            {skip, lists:concat(["no Prometheus ", Version, " is here: scripts/fetch-prometheus.sh"])};
+            {skip, lists:concat(["no Prometheus ", Version, ": run scripts/fetch-prometheus.sh"])};
         Executable ->
             ct:log("~ts: ~ts", [Executable, os:cmd(Executable ++ " --version")]),
             [{prometheus, Executable} | Config]

@@ -68,6 +68,11 @@ impl Kind {
         }
     }
 
+    /// The name that OpenMetrics keeps for the time of a metric's creation.
+    pub(crate) fn created(self, base: &str) -> Option<String> {
+        matches!(self, Self::Counter | Self::Histogram).then(|| format!("{base}_created"))
+    }
+
     /// The part of a name that identifies the metric: `requests` for the
     /// counter `requests_total`.
     pub(crate) fn base(self, name: &MetricName) -> &str {
@@ -79,12 +84,13 @@ impl Kind {
     }
 
     /// Every name that a metric of this kind occupies in an exposition.
+    /// `_created` is not exposed here, but OpenMetrics reserves it.
     pub(crate) fn claims(self, base: &str) -> Vec<String> {
         let suffixes: &[&str] = match self {
-            Self::Counter => &["", "_total"],
+            Self::Counter => &["", "_total", "_created"],
             Self::Info => &["", "_info"],
             Self::UpDownCounter | Self::Gauge => &[""],
-            Self::Histogram => &["", "_bucket", "_count", "_sum"],
+            Self::Histogram => &["", "_bucket", "_count", "_sum", "_created"],
         };
         suffixes.iter().map(|suffix| format!("{base}{suffix}")).collect()
     }

@@ -18,6 +18,11 @@ pub(crate) struct Reader<'a> {
 }
 
 impl Reader<'_> {
+    /// Whether OpenMetrics cannot show this counter as one.
+    pub(crate) fn is_created_of_another(&self, metric: &Metric) -> bool {
+        self.inner.is_created_of_another(metric)
+    }
+
     /// The sum of a counter or an up-down counter.
     pub(crate) fn sum(&self, metric: &Metric, series: u32) -> Number {
         let Some(entry) = self.inner.entries.get(series) else { return Number::Uint(0) };

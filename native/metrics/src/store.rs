@@ -111,6 +111,16 @@ impl Inner {
         (metric.kind.base(name) == &*metric.base).then_some(metric)
     }
 
+    /// Whether a counter's name is the one that OpenMetrics keeps for another
+    /// metric's time of creation: `jobs_created` beside the counter `jobs`.
+    pub(crate) fn is_created_of_another(&self, metric: &Metric) -> bool {
+        metric.kind == Kind::Counter
+            && metric.base.strip_suffix("_created").is_some_and(|stem| {
+                self.find_metric(stem)
+                    .is_some_and(|other| *other.base == *stem && other.kind.created(stem).is_some())
+            })
+    }
+
     /// The metric that has this name already, if it is of this kind.
     pub(crate) fn claimed(
         &self,
@@ -124,6 +134,14 @@ impl Inner {
             let Some(other) = self.metric(*id) else { continue };
             if *other.base == *base && other.kind == kind {
                 return Ok(Some(*id));
+            }
+            // `jobs_created_total` beside `jobs_total`: both are wanted, and the
+            // exposition finds a way (see `is_created_of_another`).
+            let theirs = other.kind.created(&other.base);
+            if kind == Kind::Counter && theirs.as_ref() == Some(&claim)
+                || other.kind == Kind::Counter && kind.created(base).as_ref() == Some(&claim)
+            {
+                continue;
             }
             if other.kind.base(name) == &*other.base {
                 return Err(DeclareError::KindConflict {
@@ -176,8 +194,13 @@ impl Inner {
             rows: RwLock::new(Rows::default()),
             visitors: AtomicU32::new(0),
         });
+        let created = kind.created(base);
         for claim in kind.claims(base) {
-            state.claims.insert(claim.into(), id);
+            if created.as_ref() == Some(&claim) {
+                state.claims.entry(claim.into()).or_insert(id);
+            } else {
+                state.claims.insert(claim.into(), id);
+            }
         }
         self.metric_index
             .insert(fingerprint, id, |id| self.metric(id).map_or(0, |m| m.fingerprint));

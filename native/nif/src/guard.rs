@@ -22,6 +22,10 @@ use crate::raw::{CallEnv, LocalPid};
 /// The resource type: made at load, taken over at upgrade.
 static TYPE: AtomicPtr<ErlNifResourceType> = AtomicPtr::new(ptr::null_mut());
 
+/// The object that monitors the current owner. A monitor does not hold its
+/// object: without this reference both would be gone at once.
+static WATCHING: AtomicPtr<c_void> = AtomicPtr::new(ptr::null_mut());
+
 /// Makes the resource type or takes it over. To be called in `load` and in
 /// `upgrade` only. `false` if the VM refuses.
 pub(crate) fn prepare(env: CallEnv<'_>) -> bool {
@@ -61,8 +65,8 @@ pub(crate) fn watch(env: CallEnv<'_>, owner: LocalPid, generation: u64) -> bool 
         return false;
     }
     // SAFETY: the type is alive; the object has room for the generation and
-    // is aligned for it, as every allocation of the VM is. The monitor holds
-    // the object; our reference is given up.
+    // is aligned for it, as every allocation of the VM is. Our reference is
+    // given up when the next object takes its place, and with it the monitor.
     unsafe {
         let object = enif_alloc_resource(kind, size_of::<u64>());
         if object.is_null() {
@@ -71,7 +75,10 @@ pub(crate) fn watch(env: CallEnv<'_>, owner: LocalPid, generation: u64) -> bool 
         object.cast::<u64>().write(generation);
         let refused: c_int =
             enif_monitor_process(env.as_c(), object, owner.as_c(), ptr::null_mut());
-        enif_release_resource(object);
+        let before = WATCHING.swap(object, Ordering::AcqRel);
+        if !before.is_null() {
+            enif_release_resource(before);
+        }
         refused == 0
     }
 }

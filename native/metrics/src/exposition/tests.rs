@@ -176,3 +176,83 @@ fn a_large_exposition_comes_in_chunks() {
     assert!(exposition.chunks.iter().all(|chunk| chunk.len() < 2 * CHUNK_BYTES));
     assert!(exposition.chunks.iter().all(|chunk| chunk.ends_with(b"\n")));
 }
+
+#[test]
+fn what_openmetrics_reserves_is_shown_another_way() {
+    let registry = Registry::new(Options::default());
+    for text in ["jobs_created", "jobs"] {
+        registry.series(Kind::Counter, &name(text), &LabelSet::empty()).unwrap();
+    }
+    // Nothing else can have the name: there is no other way to show it.
+    assert!(registry.declare(Declaration::new(Kind::Gauge, name("jobs_created"))).is_err());
+    assert!(registry.declare(Declaration::new(Kind::Histogram, name("jobs_created"))).is_err());
+    let lines = |format| -> Vec<String> {
+        let text = text_of(&registry, &[], format, Scope::Application);
+        text.lines().filter(|line| !line.starts_with("# HELP")).map(str::to_owned).collect()
+    };
+    assert_eq!(
+        lines(Format::OpenMetrics),
+        [
+            "# TYPE jobs counter",
+            "jobs_total 0",
+            "# TYPE jobs_created_total unknown",
+            "jobs_created_total 0",
+            "# EOF"
+        ]
+    );
+    assert_eq!(
+        lines(Format::Text),
+        [
+            "# TYPE jobs_total counter",
+            "jobs_total 0",
+            "# TYPE jobs_created_total counter",
+            "jobs_created_total 0"
+        ]
+    );
+}
+
+#[test]
+fn a_gauge_keeps_its_name_from_the_counter_that_would_reserve_it() {
+    let registry = Registry::new(Options::default());
+    registry.declare(Declaration::new(Kind::Gauge, name("jobs_created"))).unwrap();
+    assert!(registry.declare(Declaration::new(Kind::Histogram, name("jobs"))).is_err());
+}
+
+#[test]
+fn openmetrics_has_no_sum_that_can_go_down() {
+    let registry = Registry::new(Options::default());
+    let recorder = registry.recorder();
+    let declare = |text, bounds: &[f64]| {
+        registry
+            .declare(Declaration {
+                buckets: Some(Buckets::new(bounds).unwrap()),
+                ..Declaration::new(Kind::Histogram, name(text))
+            })
+            .unwrap();
+        registry.series(Kind::Histogram, &name(text), &LabelSet::empty()).unwrap().id
+    };
+    recorder.observe(declare("celsius", &[-5.0, 5.0]), 3.0).unwrap();
+    recorder.observe(declare("delta", &[1.0]), -3.0).unwrap();
+    let openmetrics = text_of(&registry, &[], Format::OpenMetrics, Scope::Application);
+    assert!(!openmetrics.contains("_sum") && openmetrics.contains("celsius_count 1\n"));
+    let text = text_of(&registry, &[], Format::Text, Scope::Application);
+    assert!(text.contains("celsius_sum 3.0\n") && text.contains("delta_sum -3.0\n"));
+}
+
+#[test]
+fn bounds_are_spelled_as_prometheus_spells_them() {
+    let registry = Registry::new(Options::default());
+    registry
+        .declare(Declaration {
+            buckets: Some(Buckets::new(&[1e-7, 0.0001, 1.0, 123_456.0, 1e6, 2.5e9]).unwrap()),
+            ..Declaration::new(Kind::Histogram, name("h"))
+        })
+        .unwrap();
+    registry.series(Kind::Histogram, &name("h"), &LabelSet::empty()).unwrap();
+    let text = text_of(&registry, &[], Format::Text, Scope::Application);
+    let bounds: Vec<&str> = text
+        .lines()
+        .filter_map(|line| Some(line.split_once("le=\"")?.1.split_once('"')?.0))
+        .collect();
+    assert_eq!(bounds, ["1e-07", "0.0001", "1.0", "123456.0", "1e+06", "2.5e+09", "+Inf"]);
+}

@@ -35,8 +35,12 @@ impl TextWriter {
             return;
         }
         let sample_name = metric.sample_name();
-        let family = if self.openmetrics { &*metric.base } else { &sample_name };
+        // The family `jobs_created` would clash with what OpenMetrics reserves
+        // for the counter `jobs`; as `unknown` it is `jobs_created_total`.
+        let is_unknown = self.openmetrics && reader.is_created_of_another(metric);
+        let family = if self.openmetrics && !is_unknown { &*metric.base } else { &sample_name };
         let type_name = match (metric.kind, self.openmetrics) {
+            (Kind::Counter, _) if is_unknown => "unknown",
             (Kind::Counter, _) => "counter",
             (Kind::UpDownCounter | Kind::Gauge, _) | (Kind::Info, false) => "gauge",
             (Kind::Histogram, _) => "histogram",
@@ -44,7 +48,9 @@ impl TextWriter {
         };
         let meta = metric.meta.read().clone();
         let unit = meta.unit.as_deref().filter(|unit| {
-            !unit.is_empty()
+            metric.kind != Kind::Info
+                && !is_unknown
+                && !unit.is_empty()
                 && metric.base.strip_suffix(*unit).is_some_and(|rest| rest.ends_with('_'))
         });
         self.head(family, type_name, unit, meta.help.as_deref().unwrap_or(NO_HELP));
@@ -147,7 +153,10 @@ impl TextWriter {
         }
         self.chunks.samples += lines.bounds.len();
         self.line(&lines.count, labels, |out| push_int(out, total));
-        self.line(&lines.sum, labels, |out| push_float(out, sum));
+        // OpenMetrics has a sum only where it can never go down.
+        if !self.openmetrics || !(lines.has_negative_bound || sum < 0.0) {
+            self.line(&lines.sum, labels, |out| push_float(out, sum));
+        }
     }
 }
 
@@ -158,6 +167,7 @@ struct HistogramLines {
     bucket: Vec<u8>,
     /// `le="BOUND"} ` for each bucket.
     bounds: Vec<Vec<u8>>,
+    has_negative_bound: bool,
     count: String,
     sum: String,
 }
@@ -171,11 +181,12 @@ impl HistogramLines {
             bounds: bounds
                 .map(|bound| {
                     let mut part = b"le=\"".to_vec();
-                    push_float(&mut part, bound);
+                    push_bound(&mut part, bound);
                     part.extend_from_slice(b"\"} ");
                     part
                 })
                 .collect(),
+            has_negative_bound: metric.buckets.bounds().first().is_some_and(|first| *first < 0.0),
             count: format!("{name}_count"),
             sum: format!("{name}_sum"),
         }
@@ -196,6 +207,20 @@ pub(super) fn push_float(out: &mut Vec<u8>, x: f64) {
         out.extend_from_slice(b"NaN");
     } else {
         out.extend_from_slice(if x > 0.0 { b"+Inf" } else { b"-Inf" });
+    }
+}
+
+/// A bound as Prometheus itself spells it (Go's shortest `%g`, `.0` added to a
+/// whole number): it does so for protobuf, and from version 3 on for every
+/// format, and another text would be another series.
+fn push_bound(out: &mut Vec<u8>, bound: f64) {
+    let scientific = format!("{bound:e}");
+    match scientific.split_once('e').map(|(digits, exponent)| (digits, exponent.parse::<i32>())) {
+        Some((digits, Ok(exponent))) if !(-4..6).contains(&exponent) => {
+            let sign = if exponent < 0 { '-' } else { '+' };
+            out.extend_from_slice(format!("{digits}e{sign}{:02}", exponent.abs()).as_bytes());
+        }
+        _ => push_float(out, bound),
     }
 }
 
