@@ -161,9 +161,9 @@ handle_info({erlmcp_vm_request, Id}, #state{waiting = Waiting} = State) when ?IS
 handle_info({erlmcp_ping, Id}, #state{pong = Pong} = State) when ?IS_ID(Id) ->
     _ = Pong(Id, atom_to_binary(node()), uptime_ms()),
     {noreply, State};
-handle_info({failures, Pid, Failures}, #state{gathering = Pid} = State) ->
+handle_info({failures, Pid, Failures}, #state{gathering = Pid} = State) when is_pid(Pid) ->
     {noreply, lists:foldl(fun note_failure/2, State, Failures)};
-handle_info({'EXIT', Pid, Reason}, #state{gathering = Pid} = State) ->
+handle_info({'EXIT', Pid, Reason}, #state{gathering = Pid} = State) when is_pid(Pid) ->
     {noreply, start_gathering(note_end(Reason, State#state{gathering = undefined}))};
 handle_info(_Unknown, State) ->
     {noreply, State}.

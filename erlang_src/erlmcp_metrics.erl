@@ -384,7 +384,8 @@ handle_cast(_Request, State) ->
 
 %% @private
 -spec handle_info(term(), []) -> {noreply, []}.
-handle_info({erlmcp_rejected, Name, Tag, Text}, State) ->
+handle_info({erlmcp_rejected, Name, Tag, Text}, State)
+  when is_binary(Name), is_atom(Tag), is_binary(Text) ->
     logger:warning(#{what => recording_rejected, name => Name, tag => Tag, text => Text},
                    #{domain => [erlmcp, metrics], report_cb => fun ?MODULE:format_report/1}),
     {noreply, State};

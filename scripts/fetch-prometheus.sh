@@ -13,13 +13,13 @@ version pattern, from Debian's trixie and sid. Without a pattern: 2.53.3 3.5.*
 
 environment:
   ERLMCP_TOOLS    where downloaded tools go (default: .tools in the checkout)
-  DEBIAN_MIRROR   default: http://deb.debian.org/debian
+  DEBIAN_MIRROR   default: the one that this machine's apt uses
 USAGE
 }
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 tools=${ERLMCP_TOOLS:-$here/.tools}
-mirror=${DEBIAN_MIRROR:-http://deb.debian.org/debian}
+mirror=${DEBIAN_MIRROR:-}
 keyring=/usr/share/keyrings/debian-archive-keyring.gpg
 
 say() { printf 'fetch-prometheus: %s\n' "$*"; }
@@ -69,6 +69,11 @@ prepare() {
     command -v "$program" >/dev/null 2>&1 ||
       die "$program is not here: newer versions of Prometheus are fetched from Debian's archive only"
   done
+  if [ -z "$mirror" ]; then
+    # shellcheck disable=SC2016
+    mirror=$(apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' | grep -m1 '/debian/\?$') ||
+      die 'apt knows no Debian mirror: set DEBIAN_MIRROR'
+  fi
   [ -r "$keyring" ] || die "$keyring is missing (package debian-archive-keyring)"
   work=$(mktemp -d)
   mkdir -p "$work/lists/partial" "$work/cache/archives/partial"

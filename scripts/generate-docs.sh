@@ -11,7 +11,7 @@ a page is out of date. The library must be compiled: rebar3 compile.
 USAGE
 }
 
-action=write
+action='write'
 case ${1:-} in
   '') ;;
   --check) action=check ;;

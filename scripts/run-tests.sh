@@ -36,9 +36,9 @@ count() { # PASSED FAILED SKIPPED
   passed=$((passed + $1)) failed=$((failed + $2)) skipped=$((skipped + $3))
 }
 
-# The sum of the numbers that a sed expression extracts from a log.
-sum() { # LOG EXPRESSION
-  sed -nE "s/$2/\\1/p" "$1" | awk '{ n += $1 } END { print n + 0 }'
+# The sum of the numbers that a group of an expression finds in a log.
+sum() { # LOG EXPRESSION [GROUP]
+  sed -nE "s/$2/\\${3:-1}/p" "$1" | awk '{ n += $1 } END { print n + 0 }'
 }
 
 run() { # NAME COMMAND...
@@ -61,19 +61,15 @@ runner_cargo() {
 runner_eunit() {
   run eunit rebar3 eunit
   local log=$logs/eunit.log
-  local tests failures
-  tests=$(sum "$log" '.*[^0-9]?\b([0-9]+) tests?, [0-9]+ failures.*')
-  failures=$(sum "$log" '.*\b[0-9]+ tests?, ([0-9]+) failures.*')
-  count "$((tests - failures))" "$failures" "$(sum "$log" '.*failures, ([0-9]+) skipped.*')"
+  count "$(($(sum "$log" '.*All ([0-9]+) tests passed.*') + $(sum "$log" '.*Passed: ([0-9]+)\..*')))" \
+    "$(sum "$log" '.*Failed: ([0-9]+)\..*')" "$(sum "$log" '.*Skipped: ([0-9]+)\..*')"
 }
 
 runner_ct() {
   run ct rebar3 ct --sys_config config/test.config
-  local log=$logs/ct.log all
-  all=$(sum "$log" '.*All ([0-9]+) tests passed.*')
-  count "$((all + $(sum "$log" '.*[^0-9]Passed ([0-9]+) tests.*')))" \
-    "$(sum "$log" '.*Failed ([0-9]+) tests.*')" \
-    "$(sum "$log" '.*Skipped ([0-9]+) .*tests.*')"
+  local log=$logs/ct.log
+  count "$(($(sum "$log" '.*All ([0-9]+) tests passed.*') + $(sum "$log" '^(.* )?Passed ([0-9]+) tests.*' 2)))" \
+    "$(sum "$log" '.*Failed ([0-9]+) tests.*')" "$(sum "$log" '.*Skipped ([0-9]+)[ .].*')"
 }
 
 runner_example() {

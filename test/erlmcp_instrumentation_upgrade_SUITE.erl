@@ -16,7 +16,7 @@
     init_stop_under_load/1
 ]).
 %% Called by their full names, so that no code of another module is on a stack.
--export([work/1, scrape/1, load_for_stop/1]).
+-export([work/1, scrape/1, load_for_stop/0]).
 
 -define(APPLICATION, erlmcp_instrumentation).
 -define(M, erlmcp_metrics).
@@ -57,13 +57,13 @@ end_per_testcase(_Case, _Config) ->
 
 %% Each module, twice in a row.
 new_versions_under_load(_Config) ->
+    Versions = [{Module, new_version(Module)} || _ <- [1, 2], Module <- modules()],
     under_load(fun() ->
         [begin
-             {Binary, Version} = new_version(Module),
              load(Module, Binary),
              ?assertEqual([Version], proplists:get_value(vsn, Module:module_info(attributes))),
              timer:sleep(5)
-         end || _ <- [1, 2], Module <- modules()]
+         end || {Module, {Binary, Version}} <- Versions]
     end).
 
 %% The next call loads the module from its file again.
@@ -259,29 +259,27 @@ start_link_without_the_application(_Config) ->
 %% With processes that record and scrape, connections that are idle, half a
 %% request, and a client that takes nothing of a large response.
 init_stop_under_load(_Config) ->
-    process_flag(trap_exit, true),
-    Ends = lists:append([stop_nodes(?STOPS_AT_ONCE) || _ <- lists:seq(1, ?STOPS div ?STOPS_AT_ONCE)]),
+    Ends = lists:append([erlmcp_ct_load:together(?STOPS_AT_ONCE, fun stop_node/1)
+                         || _ <- lists:seq(1, ?STOPS div ?STOPS_AT_ONCE)]),
+    ct:log("~p", [Ends]),
     ?assertEqual(lists:duplicate(?STOPS, {exit_status, 0}), [Reason || {Reason, _} <- Ends]),
     ?assert(lists:max([Ms || {_, Ms} <- Ends]) < ?STOP_MS, Ends).
 
-stop_nodes(Count) ->
-    Nodes = [start_node() || _ <- lists:seq(1, Count)],
-    Began = [begin
-                 ok = peer:call(Node, init, stop, []),
-                 erlang:monotonic_time(millisecond)
-             end || {Node, _} <- Nodes],
-    [begin
-         Reason = receive {'EXIT', Node, Ended} -> Ended after 2 * ?STOP_MS -> never end,
-         Took = erlang:monotonic_time(millisecond) - Begin,
-         [gen_tcp:close(Socket) || Socket <- Sockets],
-         {Reason, Took}
-     end || {{Node, Sockets}, Begin} <- lists:zip(Nodes, Began)].
+stop_node(_) ->
+    process_flag(trap_exit, true),
+    {Node, Sockets} = start_node(),
+    Begin = erlang:monotonic_time(millisecond),
+    ok = peer:call(Node, init, stop, []),
+    Reason = receive {'EXIT', Node, Ended} -> Ended after 2 * ?STOP_MS -> never end,
+    Took = erlang:monotonic_time(millisecond) - Begin,
+    [gen_tcp:close(Socket) || Socket <- Sockets],
+    {Reason, Took}.
 
 start_node() ->
     Paths = lists:append([["-pa", Path] || Path <- code:get_path(), Path =/= "."]),
     %% That it ended is told with the exit status.
     {ok, Node, _} = peer:start_link(#{connection => standard_io, args => Paths, peer_down => crash}),
-    Port = peer:call(Node, ?MODULE, load_for_stop, [self()], 30000),
+    Port = peer:call(Node, ?MODULE, load_for_stop, [], 30000),
     Get = "GET /metrics HTTP/1.1\r\nhost: x\r\n\r\n",
     Sockets = [begin
                    {ok, Socket} = gen_tcp:connect("127.0.0.1", Port, [{active, false}, {recbuf, 4096}]),
@@ -291,16 +289,17 @@ start_node() ->
     {Node, Sockets}.
 
 %% On the node. Processes that are started here end with it.
-load_for_stop(_Caller) ->
+load_for_stop() ->
     erlmcp_ct_app:quiet(),
     erlmcp_ct_app:start(),
     N = erlmcp_ct_app:name("end"),
     ok = ?M:declare(counter, N, #{limit => 50000}),
-    [ok = ?M:inc(N, #{i => I, path => "/some/longer/path"}) || I <- lists:seq(1, 20000)],
+    Long = binary:copy(<<"long">>, 50),
+    [ok = ?M:inc(N, #{i => I, value => Long}) || I <- lists:seq(1, 5000)],
     Keeper = spawn(fun() -> receive never -> ok end end),
-    [spawn(?MODULE, work, [{N, ?M:bind(counter, N, #{}), Keeper, 0}]) || _ <- lists:seq(1, 4)],
+    [spawn(?MODULE, work, [{N, ?M:bind(counter, N, #{}), Keeper, 0}]) || _ <- [1, 2]],
     Port = erlmcp_ct_app:port(),
-    [spawn(?MODULE, scrape, [{Port, Keeper, 0}]) || _ <- lists:seq(1, 2)],
+    _ = spawn(?MODULE, scrape, [{Port, Keeper, 0}]),
     Port.
 
 %% Load
@@ -310,7 +309,7 @@ load_for_stop(_Caller) ->
 under_load(Fun) ->
     N = erlmcp_ct_app:name("load"),
     Series = ?M:bind(counter, N, #{by => handle}),
-    Workers = [spawn_monitor(?MODULE, work, [{N, Series, self(), 0}]) || _ <- lists:seq(1, 4)],
+    Workers = [spawn_monitor(?MODULE, work, [{N, Series, self(), 0}]) || _ <- [1, 2, 3]],
     Scraper = spawn_monitor(?MODULE, scrape, [{dynamic, self(), 0}]),
     timer:sleep(20),
     try

@@ -203,6 +203,8 @@ pub(crate) struct Metric {
     pub(crate) full: AtomicBool,
     /// Handle of the overflow series, 0 as long as there is none.
     pub(crate) overflow: AtomicU64,
+    /// Whether a histogram has ever observed a negative value.
+    pub(crate) observed_negative: AtomicBool,
     pub(crate) rows: RwLock<Rows>,
     /// Scrapes that are between two batches of rows.
     pub(crate) visitors: AtomicU32,
@@ -283,6 +285,12 @@ impl Metric {
     /// The name of the sample that carries the value.
     pub(crate) fn sample_name(&self) -> String {
         format!("{}{}", self.base, self.kind.suffix())
+    }
+
+    /// Whether this is a histogram whose sum can go down.
+    pub(crate) fn is_signed(&self) -> bool {
+        self.observed_negative.load(Ordering::Relaxed)
+            || self.buckets.bounds().first().is_some_and(|first| *first < 0.0)
     }
 
     /// Calls `visit` with every series that existed when the visit began,

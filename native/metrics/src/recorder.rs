@@ -197,6 +197,9 @@ impl Recorder {
             return Err(RecordError::WrongKind { kind, operation: "observed" });
         }
         let metric = self.inner.metric(place.metric()).ok_or(RecordError::UnknownSeries)?;
+        if value < 0.0 && !metric.observed_negative.load(Relaxed) {
+            metric.observed_negative.store(true, Relaxed);
+        }
         let words = metric.buckets.bounds().len() + 2;
         let cells = match self.slab.get_run(place.cells(), words) {
             Some(cells) => cells,

@@ -191,6 +191,7 @@ impl Inner {
             live: AtomicU32::new(0),
             full: AtomicBool::new(false),
             overflow: AtomicU64::new(0),
+            observed_negative: AtomicBool::new(false),
             rows: RwLock::new(Rows::default()),
             visitors: AtomicU32::new(0),
         });

@@ -194,6 +194,14 @@ impl Chunks {
         }
     }
 
+    fn append(&mut self, other: Self) {
+        self.samples += other.samples;
+        for part in other.full.into_iter().chain([other.current]) {
+            self.current.extend_from_slice(&part);
+            self.cut();
+        }
+    }
+
     fn finish(mut self) -> Exposition {
         if !self.current.is_empty() {
             self.full.push(self.current);

@@ -53,7 +53,12 @@ impl TextWriter {
                 && !unit.is_empty()
                 && metric.base.strip_suffix(*unit).is_some_and(|rest| rest.ends_with('_'))
         });
-        self.head(family, type_name, unit, meta.help.as_deref().unwrap_or(NO_HELP));
+        let help = meta.help.as_deref().unwrap_or(NO_HELP);
+        if self.openmetrics && metric.is_signed() {
+            self.signed_histogram(metric, reader, help);
+            return;
+        }
+        self.head(family, type_name, unit, help);
         match metric.kind {
             Kind::Counter | Kind::UpDownCounter => metric.visit(|labels, series| {
                 self.line(&sample_name, labels, |out| push_number(out, reader.sum(metric, series)));
@@ -137,6 +142,38 @@ impl TextWriter {
         labels: &str,
         series: u32,
     ) {
+        let (total, sum) = self.buckets(lines, metric, reader, labels, series);
+        self.line(&lines.count, labels, |out| push_int(out, total));
+        self.line(&lines.sum, labels, |out| push_float(out, sum));
+    }
+
+    /// A histogram whose sum can go down is none to OpenMetrics, and a parser
+    /// may refuse the whole body for it. Its parts are shown as families of
+    /// unknown type: every sample keeps its name.
+    fn signed_histogram(&mut self, metric: &Metric, reader: &Reader<'_>, help: &str) {
+        let lines = HistogramLines::new(metric);
+        let (mut counts, mut sums) = (Self::new(true), Self::new(true));
+        self.head(&format!("{}_bucket", metric.base), "unknown", None, help);
+        metric.visit(|labels, series| {
+            let (total, sum) = self.buckets(&lines, metric, reader, labels, series);
+            counts.line(&lines.count, labels, |out| push_int(out, total));
+            sums.line(&lines.sum, labels, |out| push_float(out, sum));
+        });
+        for (name, part) in [(&lines.count, counts), (&lines.sum, sums)] {
+            self.head(name, "unknown", None, help);
+            self.chunks.append(part.chunks);
+        }
+    }
+
+    /// Writes the buckets of one series and returns its count and sum.
+    fn buckets(
+        &mut self,
+        lines: &HistogramLines,
+        metric: &Metric,
+        reader: &Reader<'_>,
+        labels: &str,
+        series: u32,
+    ) -> (u64, f64) {
         let sum = reader.histogram(metric, series, &mut self.counts);
         let out = &mut self.chunks.current;
         let mut total = 0_u64;
@@ -152,11 +189,8 @@ impl TextWriter {
             out.push(b'\n');
         }
         self.chunks.samples += lines.bounds.len();
-        self.line(&lines.count, labels, |out| push_int(out, total));
-        // OpenMetrics has a sum only where it can never go down.
-        if !self.openmetrics || !(lines.has_negative_bound || sum < 0.0) {
-            self.line(&lines.sum, labels, |out| push_float(out, sum));
-        }
+        self.chunks.cut();
+        (total, sum)
     }
 }
 
@@ -167,7 +201,6 @@ struct HistogramLines {
     bucket: Vec<u8>,
     /// `le="BOUND"} ` for each bucket.
     bounds: Vec<Vec<u8>>,
-    has_negative_bound: bool,
     count: String,
     sum: String,
 }
@@ -186,7 +219,6 @@ impl HistogramLines {
                     part
                 })
                 .collect(),
-            has_negative_bound: metric.buckets.bounds().first().is_some_and(|first| *first < 0.0),
             count: format!("{name}_count"),
             sum: format!("{name}_sum"),
         }
