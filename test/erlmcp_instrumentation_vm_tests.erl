@@ -693,7 +693,7 @@ failing_reply() ->
     Pid = whereis(?SERVER),
     Logged = logged_during(fun() ->
         [begin
-             ?SERVER ! {erlmcp_vm_request, -1},
+             ?SERVER ! {erlmcp_vm_request, 0},
              await(fun() -> element(1, process_info(Pid, links)) =:= links andalso
                             length(element(2, process_info(Pid, links))) =:= 1 end)
          end || _ <- lists:seq(1, 3)],

@@ -299,6 +299,9 @@ fn copy_terms(
     Some((name, store.env().map(&keys, &values)?))
 }
 
+/// Most characters of a name that a message shows.
+const MAX_SHOWN: usize = 255;
+
 /// Most pairs that are looked at before a label map is refused.
 const MAX_PAIRS: usize = 256;
 
@@ -370,6 +373,7 @@ pub(crate) fn decode_labels<'b>(
         if let Err(why) = push_text(env, key, name) {
             refusal = Some(bad(format!("a label's name {}", why.as_str())));
         } else if let Err(why) = push_value(env, label, value) {
+            let name: String = name.chars().take(MAX_SHOWN).collect();
             refusal = Some(bad(format!("the value of label {name} {}", why.as_str())));
         } else {
             builder.push(name, value);
@@ -386,7 +390,7 @@ pub(crate) fn decode_labels<'b>(
 pub(crate) fn shown(env: CallEnv<'_>, name: RawTerm) -> String {
     let mut text = String::new();
     match push_text(env, name, &mut text) {
-        Ok(()) => text.chars().take(255).collect(),
+        Ok(()) => text.chars().take(MAX_SHOWN).collect(),
         Err(_) => "(not a name)".into(),
     }
 }
