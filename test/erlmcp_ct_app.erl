@@ -3,7 +3,7 @@
 -module(erlmcp_ct_app).
 
 -export([start/0, start/1, try_start/1, stop/0]).
--export([name/1]).
+-export([name/1, forget/0]).
 -export([port/0, get/1, get/2]).
 -export([quiet/0, loud/0]).
 
@@ -37,6 +37,15 @@ stop() ->
 name(Prefix) ->
     Number = integer_to_binary(erlang:unique_integer([positive])),
     iolist_to_binary([Prefix, "_", Number]).
+
+%% Removes what the application has recorded, so that the scrapes of other
+%% suites are short.
+forget() ->
+    Scrape = erlmcp_metrics:scrape(text, application),
+    case re:run(Scrape, "^# TYPE (.*) ", [global, multiline, {capture, all_but_first, binary}]) of
+        {match, Names} -> lists:foreach(fun([Name]) -> erlmcp_metrics:remove(Name) end, Names);
+        nomatch -> ok
+    end.
 
 port() ->
     [{_Ip, Port} | _] = erlmcp_instrumentation:http_addresses(),

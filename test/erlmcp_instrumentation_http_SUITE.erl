@@ -38,6 +38,7 @@ init_per_suite(Config) ->
     Config.
 
 end_per_suite(_Config) ->
+    erlmcp_ct_app:forget(),
     erlmcp_ct_app:loud().
 
 end_per_testcase(_Case, _Config) ->

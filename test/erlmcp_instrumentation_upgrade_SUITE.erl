@@ -42,6 +42,7 @@ init_per_suite(Config) ->
     Config.
 
 end_per_suite(_Config) ->
+    erlmcp_ct_app:forget(),
     erlmcp_ct_app:loud().
 
 init_per_testcase(_Case, Config) ->

@@ -50,6 +50,7 @@ init_per_testcase(_Case, Config) ->
     [{control, control()} | Config].
 
 end_per_testcase(_Case, _Config) ->
+    erlmcp_ct_app:forget(),
     erlmcp_ct_app:stop().
 
 %% Random terms

@@ -35,6 +35,7 @@ init_per_suite(Config) ->
     Config.
 
 end_per_suite(_Config) ->
+    erlmcp_ct_app:forget(),
     erlmcp_ct_app:stop(),
     erlmcp_ct_app:loud().
 
