@@ -18,22 +18,52 @@ const SLOTS: usize = 1 << 13;
 /// Entries before the cache starts anew: half of the table.
 const MAX_ENTRIES: usize = SLOTS / 2;
 
-/// A cached way from terms to a series.
+/// Where a cached way leads.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Cached {
-    name: RawTerm,
-    labels: RawTerm,
     pub(crate) id: SeriesId,
-    /// The upper half of the terms' hash.
-    hash: u32,
     pub(crate) kind: Kind,
+}
+
+/// A cached way from terms to a series. In cells of their own, so that a
+/// look-up reads what it compares and no more.
+#[derive(Debug)]
+struct Entry {
+    /// The word 0, which is no term, as long as the entry is empty.
+    name: Cell<RawTerm>,
+    labels: Cell<RawTerm>,
+    id: Cell<SeriesId>,
+    /// The upper half of the terms' hash.
+    hash: Cell<u32>,
+    kind: Cell<Kind>,
+}
+
+impl Entry {
+    fn empty() -> Self {
+        let none = RawTerm::from_word(0);
+        Self {
+            name: Cell::new(none),
+            labels: Cell::new(none),
+            id: Cell::new(SeriesId::from_raw(0)),
+            hash: Cell::new(0),
+            kind: Cell::new(Kind::Counter),
+        }
+    }
+
+    /// Where it leads, if it is for these terms.
+    #[inline(always)]
+    fn leads(&self, name: RawTerm, labels: RawTerm) -> Option<Cached> {
+        let known = self.name.get();
+        (known.word() != 0 && name.is_identical(known) && labels.is_identical(self.labels.get()))
+            .then(|| Cached { id: self.id.get(), kind: self.kind.get() })
+    }
 }
 
 #[derive(Debug)]
 pub(crate) struct SeriesCache {
     /// Numbers of entries; a wrong one is found out.
     hints: Box<[Cell<u16>]>,
-    entries: Box<[Cell<Option<Cached>>]>,
+    entries: Box<[Entry]>,
     table: RefCell<Table>,
 }
 
@@ -61,7 +91,7 @@ impl SeriesCache {
     pub(crate) fn new() -> Self {
         Self {
             hints: (0..HINTS).map(|_| Cell::new(0)).collect(),
-            entries: (0..MAX_ENTRIES).map(|_| Cell::new(None)).collect(),
+            entries: (0..MAX_ENTRIES).map(|_| Entry::empty()).collect(),
             table: RefCell::new(Table {
                 store: TermStore::new(),
                 used: 0,
@@ -74,15 +104,15 @@ impl SeriesCache {
     #[inline(always)]
     pub(crate) fn hinted(&self, name: RawTerm, labels: RawTerm) -> Option<Cached> {
         let hint = self.hints.get(hint_index(name, labels))?.get();
-        let cached = self.entries.get(usize::from(hint))?.get()?;
-        (name.is_identical(cached.name) && labels.is_identical(cached.labels)).then_some(cached)
+        self.entries.get(usize::from(hint))?.leads(name, labels)
     }
 
     /// The entry under the terms' hash; hints at it from now on.
     pub(crate) fn find(&self, name: RawTerm, labels: RawTerm) -> Option<Cached> {
-        let number = self.number(&self.table.borrow(), name, labels, hash_of(name, labels))?;
+        let hash = hash_of(name, labels);
+        let (number, _, cached) = self.look_up(&self.table.borrow(), name, labels, hash)?;
         self.hint(name, labels, number);
-        self.entries.get(usize::from(number))?.get()
+        Some(cached)
     }
 
     /// Remembers where these terms lead. `copy` makes copies of name and
@@ -98,15 +128,15 @@ impl SeriesCache {
         let hash = hash_of(name, labels);
         let mut table = self.table.borrow_mut();
         // Known terms whose series was removed and registered anew.
-        if let Some(number) = self.number(&table, name, labels, hash) {
-            if let Some(entry) = self.entries.get(usize::from(number)) {
-                entry.set(entry.get().map(|cached| Cached { id, kind, ..cached }));
-            }
+        if let Some((_, entry, _)) = self.look_up(&table, name, labels, hash) {
+            entry.id.set(id);
+            entry.kind.set(kind);
             return;
         }
         if usize::from(table.used) >= MAX_ENTRIES {
             // Entries first: they hold terms of the store.
-            self.entries.iter().for_each(|entry| entry.set(None));
+            let none = RawTerm::from_word(0);
+            self.entries.iter().for_each(|entry| entry.name.set(none));
             table.slots.fill(0);
             table.used = 0;
             table.store.clear();
@@ -114,13 +144,11 @@ impl SeriesCache {
         let number = table.used;
         let Some((name_copy, labels_copy)) = copy(&mut table.store) else { return };
         let Some(entry) = self.entries.get(usize::from(number)) else { return };
-        entry.set(Some(Cached {
-            name: name_copy,
-            labels: labels_copy,
-            id,
-            hash: upper(hash),
-            kind,
-        }));
+        entry.name.set(name_copy);
+        entry.labels.set(labels_copy);
+        entry.id.set(id);
+        entry.hash.set(upper(hash));
+        entry.kind.set(kind);
         table.used += 1;
         let (before, after) = table.slots.split_at_mut(slot_index(hash));
         if let Some(slot) = after.iter_mut().chain(before).find(|slot| **slot == 0) {
@@ -135,16 +163,21 @@ impl SeriesCache {
         }
     }
 
-    fn number(&self, table: &Table, name: RawTerm, labels: RawTerm, hash: u64) -> Option<u16> {
+    fn look_up(
+        &self,
+        table: &Table,
+        name: RawTerm,
+        labels: RawTerm,
+        hash: u64,
+    ) -> Option<(u16, &Entry, Cached)> {
         let (before, after) = table.slots.split_at(slot_index(hash));
         for slot in after.iter().chain(before) {
             let number = slot.checked_sub(1)?;
-            let cached = self.entries.get(usize::from(number))?.get()?;
-            if cached.hash == upper(hash)
-                && name.is_identical(cached.name)
-                && labels.is_identical(cached.labels)
+            let entry = self.entries.get(usize::from(number))?;
+            if entry.hash.get() == upper(hash)
+                && let Some(cached) = entry.leads(name, labels)
             {
-                return Some(number);
+                return Some((number, entry, cached));
             }
         }
         None
