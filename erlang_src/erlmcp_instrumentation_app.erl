@@ -6,7 +6,7 @@
 -export([start/2]).
 -export([stop/1]).
 
--spec start(application:start_type(), term()) -> supervisor:startlink_ret() | {error, term()}.
+-spec start(application:start_type(), term()) -> {ok, pid()} | {error, term()}.
 start(_Type, _Args) ->
     case erlmcp_instrumentation_config:load() of
         {ok, Config} ->
@@ -16,7 +16,7 @@ start(_Type, _Args) ->
     end.
 
 -spec start_configured(erlmcp_instrumentation_config:config()) ->
-    supervisor:startlink_ret() | {error, term()}.
+    {ok, pid()} | {error, term()}.
 start_configured(Config) ->
     Limits = maps:with([series_limit, node_series_limit, metrics_limit, default_buckets,
                         process_metrics], Config),
@@ -24,8 +24,15 @@ start_configured(Config) ->
     ok = erlmcp_instrumentation_nif:configure(Limits#{default_buckets := Floats}),
     ok = record_build_info(),
     case erlmcp_instrumentation_listener:check(Config) of
-        ok -> erlmcp_instrumentation_sup:start_link(Config);
+        ok -> start_supervisor(Config);
         {error, {_Tag, Text} = Reason} -> fail(Reason, Text)
+    end.
+
+-spec start_supervisor(erlmcp_instrumentation_config:config()) -> {ok, pid()} | {error, term()}.
+start_supervisor(Config) ->
+    case erlmcp_instrumentation_sup:start_link(Config) of
+        {ok, Pid} -> {ok, Pid};
+        {error, Reason} -> {error, Reason}
     end.
 
 -spec stop(term()) -> ok.
