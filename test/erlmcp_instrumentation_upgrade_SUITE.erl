@@ -173,25 +173,41 @@ killed_processes_are_replaced(_Config) ->
         erlmcp_ct_load:until(fun() -> answers() end)
     end).
 
-%% The port is taken by the next one at once, as often as it has to be.
+%% The port is taken by the next one at once, as often as it has to be, also
+%% when the processors have other things to do than to close sockets.
 killed_listener_on_a_fixed_port(_Config) ->
-    [begin
-         [Port, CustomPort] = free_ports(2),
-         erlmcp_ct_app:start(#{http_port => Port, custom_port => CustomPort}),
-         Supervisor = whereis(erlmcp_instrumentation_sup),
-         [begin
-              Pid = whereis(erlmcp_instrumentation_listener),
-              exit(Pid, kill),
-              erlmcp_ct_load:until(fun() ->
-                  New = whereis(erlmcp_instrumentation_listener),
-                  is_pid(New) andalso New =/= Pid
-              end),
-              ?assertMatch([{_, Port}, {_, CustomPort}], erlmcp_instrumentation:http_addresses()),
-              ?assertMatch({200, _, _}, erlmcp_ct_app:get("/metrics"))
-          end || _ <- lists:seq(1, 4)],
-         ?assertEqual(Supervisor, whereis(erlmcp_instrumentation_sup))
-     end || _ <- lists:seq(1, 5)],
-    ok.
+    busy(fun() ->
+        [begin
+             [Port, CustomPort] = free_ports(2),
+             erlmcp_ct_app:start(#{http_port => Port, custom_port => CustomPort}),
+             Supervisor = whereis(erlmcp_instrumentation_sup),
+             [begin
+                  Pid = whereis(erlmcp_instrumentation_listener),
+                  exit(Pid, kill),
+                  erlmcp_ct_load:until(fun() ->
+                      New = whereis(erlmcp_instrumentation_listener),
+                      is_pid(New) andalso New =/= Pid
+                  end),
+                  ?assertMatch([{_, Port}, {_, CustomPort}], erlmcp_instrumentation:http_addresses()),
+                  ?assertMatch({200, _, _}, erlmcp_ct_app:get("/metrics/custom"))
+              end || _ <- lists:seq(1, 4)],
+             ?assertEqual(Supervisor, whereis(erlmcp_instrumentation_sup))
+         end || _ <- lists:seq(1, 100)]
+    end).
+
+%% Keeps the processors busy with expositions, on dirty schedulers: processes
+%% run as before, and native threads get their turn late.
+busy(Fun) ->
+    N = erlmcp_ct_app:name("busy"),
+    [ok = ?M:inc(N, #{i => I}) || I <- lists:seq(1, 1000)],
+    Busy = [spawn(fun Scrape() -> _ = ?M:scrape(text, application), Scrape() end)
+            || _ <- lists:seq(1, 2 * erlang:system_info(dirty_cpu_schedulers))],
+    try
+        Fun()
+    after
+        [exit(Pid, kill) || Pid <- Busy],
+        ?M:remove(N)
+    end.
 
 killed_application(_Config) ->
     Orders = [fun(All) -> All end, fun lists:reverse/1,

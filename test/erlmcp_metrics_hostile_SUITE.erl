@@ -12,7 +12,8 @@
          init_per_testcase/2, end_per_testcase/2]).
 -export([
     recording_functions/1, other_functions/1, native_functions/1, native_limits/1,
-    native_listener/1, gathered_families/1, messages_to_processes/1,
+    native_listener/1, gathered_families/1, gathered_families_that_clash/1,
+    messages_to_processes/1,
     forged_handles/1, many_labels_and_long_texts/1,
     one_log_line_a_name/1, a_flood_of_names_is_not_logged/1,
     a_logger_that_hangs_holds_nothing/1, log_lines_can_be_read/1,
@@ -31,7 +32,7 @@ suite() ->
 
 all() ->
     [recording_functions, other_functions, native_functions, native_limits,
-     native_listener, gathered_families, messages_to_processes,
+     native_listener, gathered_families, gathered_families_that_clash, messages_to_processes,
      forged_handles, many_labels_and_long_texts,
      one_log_line_a_name, a_flood_of_names_is_not_logged,
      a_logger_that_hangs_holds_nothing, log_lines_can_be_read,
@@ -154,6 +155,33 @@ rising([Family | Rest]) ->
     [Family | rising(Rest)];
 rising(End) ->
     End.
+
+%% A name comes once in an exposition, whoever gave it, and so does a series.
+gathered_families_that_clash(Config) ->
+    N = erlmcp_ct_app:name("gathered"),
+    H = <<N/binary, "_h">>,
+    ok = ?M:observe(H, 1),
+    Of = fun(Suffix, Kind) -> {<<N/binary, Suffix/binary>>, Kind, <<"Help.">>, [{[], 1}]} end,
+    Total = <<"_total">>,
+    Lists = [[Of(Total, counter), Of(Total, gauge)],
+             [Of(Total, gauge), Of(Total, counter)],
+             [Of(Total, untyped), Of(Total, counter)],
+             [Of(Total, counter), Of(Total, counter)],
+             [Of(Total, counter), Of(<<>>, gauge)],
+             [Of(<<>>, counter), Of(Total, gauge)],
+             [Of(<<>>, counter), Of(Total, counter)],
+             [Of(<<"_h">>, gauge)], [Of(<<"_h_count">>, gauge)], [Of(<<"_h_sum_total">>, counter)],
+             [Of(<<"_h_bucket">>, untyped)],
+             [{<<"erlmcp_metrics_series">>, gauge, <<"Mine.">>, [{[], 1}]}],
+             [{N, gauge, <<>>, [{[{<<"a">>, b}], 1}, {[{<<"a">>, <<"b">>}], 2}]}],
+             [{N, gauge, <<>>, [{[{<<"a">>, b}, {<<"a">>, c}], 1}, {[], 2}]}],
+             [{N, gauge, <<>>, []}, Of(<<>>, untyped)]],
+    [begin
+         Scrape = erlmcp_ct_exposition:parse(Format, ?NIF:scrape(Format, all, List)),
+         Sample = case Format of protobuf -> H; _ -> <<H/binary, "_count">> end,
+         ?assertNotEqual({List, undefined}, {List, erlmcp_ct_exposition:value(Scrape, Sample, #{})})
+     end || List <- Lists, Format <- [text, openmetrics, protobuf]],
+    unharmed(Config).
 
 messages_to_processes(Config) ->
     Names = [erlmcp_metrics, erlmcp_instrumentation_vm, erlmcp_instrumentation_listener],

@@ -10,7 +10,7 @@
 -export([
     declare_before_and_after_use/1, declare_options/1, declare_refuses/1, names_that_clash/1,
     series_limit/1, series_limit_by_setting/1, the_overflow_series_given_by_hand/1,
-    node_limit/1, metrics_limit/1, remove_one_and_all/1, removed_handles_are_refused/1,
+    node_limit/1, node_limit_that_is_lowered/1, metrics_limit/1, remove_one_and_all/1, removed_handles_are_refused/1,
     remove_by_the_name_of_a_part/1, handles_are_shared/1, refusals/1,
     refusals_register_nothing/1, refusals_of_a_full_metric/1
 ]).
@@ -133,8 +133,11 @@ declare_refuses(_Config) ->
      || {Name, Text} <- bad_names()],
     ?assertEqual(Metrics, maps:get(metrics, ?M:info())),
     %% One word of a long term is enough of it.
-    {error, {bad_option, Long}} = ?M:declare(counter, N, #{lists:seq(1, 100000) => 1}),
-    ?assert(byte_size(Long) < 1000),
+    [begin
+         {error, {bad_option, Said}} = ?M:declare(counter, N, #{Long => 1}),
+         ?assert(byte_size(Said) < 1000)
+     end || Long <- [lists:seq(1, 100000), binary:copy(<<"x">>, 100000), 1 bsl 100000,
+                     [#{a => -(1 bsl 100000)}]]],
     ok = ?M:declare(counter, N, #{}),
     refused(kind_conflict, "is a counter, not a gauge", ?M:declare(gauge, N, #{})),
     ok = ?M:declare(counter, N, #{buckets => [1]}),
@@ -301,6 +304,26 @@ node_limit(_Config) ->
     end,
     ok = ?M:inc(B, #{i => 1}),
     ?assertEqual(1, ?M:value(B, #{i => 1})).
+
+%% What is there stays; room for more is there when the lower limit is reached.
+node_limit_that_is_lowered(_Config) ->
+    N = erlmcp_ct_app:name("lowered"),
+    New = erlmcp_ct_app:name("lowered"),
+    [ok = ?M:inc(N, #{i => I}) || I <- lists:seq(1, 20)],
+    erlmcp_ct_app:start(#{node_series_limit => maps:get(series, ?M:info()) - 10}),
+    try
+        [begin
+             true = ?M:remove(N, #{i => I}),
+             ok = ?M:inc(New, #{i => I}),
+             ?assertEqual({I, undefined}, {I, ?M:value(New, #{i => I})})
+         end || I <- lists:seq(1, 10)],
+        true = ?M:remove(N, #{i => 11}),
+        ok = ?M:inc(New, #{i => 11}),
+        ?assertEqual(1, ?M:value(New, #{i => 11})),
+        ?assertEqual(10, ?M:value(New, ?OVERFLOW))
+    after
+        erlmcp_ct_app:start()
+    end.
 
 metrics_limit(_Config) ->
     erlmcp_ct_app:start(#{metrics_limit => maps:get(metrics, ?M:info()) + 1}),

@@ -52,15 +52,20 @@ pub(crate) fn stop() {
     }
 }
 
-/// The owner of this start is gone. Called on a scheduler: does not block.
+/// The owner of this start is gone. Called on a scheduler, which must not
+/// wait: a thread of its own ends the server. It holds the lock until the
+/// ports are closed, so that a start in between waits for them.
 pub(crate) fn owner_is_down(generation: u64) {
-    // A lock that is held is held by `start` or `stop`, which end the server.
-    if let Some(mut running) = SERVER.try_lock()
-        && running.as_ref().is_some_and(|(started, _)| *started == generation)
-    {
-        // Dropping closes the listeners and leaves the threads to themselves.
-        drop(running.take());
-    }
+    let end = move || {
+        let mut running = SERVER.lock();
+        if running.as_ref().is_some_and(|(started, _)| *started == generation)
+            && let Some((_, server)) = running.take()
+        {
+            server.stop(Duration::ZERO);
+        }
+    };
+    // Without a thread the server goes on until the next start or stop.
+    let _ = std::thread::Builder::new().name("erlmcp_close".into()).spawn(end);
 }
 
 /// An address for an IP and a port, for `ServerConfig::listen`.
