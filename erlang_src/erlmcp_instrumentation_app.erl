@@ -56,11 +56,17 @@ record_build_info() ->
         library => true, description => Description, unit => nil,
         buckets => nil, limit => nil
     }),
-    %% What an earlier start has shown may no longer be so.
-    _ = erlmcp_instrumentation_nif:remove_all(Name),
-    _ = erlmcp_instrumentation_nif:bind(info, Name, #{
+    Labels = #{
         version => Version,
         nif => NifVersion,
         otp => erlang:system_info(otp_release)
-    }),
-    ok.
+    },
+    case erlmcp_instrumentation_nif:value(Name, Labels) of
+        undefined ->
+            %% What an earlier start has shown is no longer so.
+            _ = erlmcp_instrumentation_nif:remove_all(Name),
+            _ = erlmcp_instrumentation_nif:bind(info, Name, Labels),
+            ok;
+        _Shown ->
+            ok
+    end.

@@ -448,9 +448,9 @@ check_option(limit, _Limit) ->
 check_option(buckets, Buckets) ->
     check_buckets(Buckets, []);
 check_option(Key, _Value) ->
-    bad_option(io_lib:format(
-        "~0tp is no option; options are description, unit, labels, buckets, limit",
-        [Key], [{chars_limit, 200}])).
+    %% The limit of characters does not hold for one large integer.
+    Shown = string:slice(io_lib:format("~0tp", [Key], [{chars_limit, 200}]), 0, 250),
+    bad_option([Shown, " is no option; options are description, unit, labels, buckets, limit"]).
 
 -spec check_text(term(), string()) -> {ok, binary()} | error().
 check_text(Text, Otherwise) ->

@@ -125,7 +125,7 @@ a_panic_is_an_error(_Config) ->
              Result -> ct:fail({returned, Result})
          catch
              Class:Reason -> ?assertEqual({error, nif_panicked}, {Class, Reason})
-         end || _ <- lists:seq(1, 200)]
+         end || _ <- lists:seq(1, 20)]
     end).
 
 %% Processes

@@ -10,8 +10,8 @@
 -export([
     declare_before_and_after_use/1, declare_options/1, declare_refuses/1, names_that_clash/1,
     series_limit/1, series_limit_by_setting/1, the_overflow_series_given_by_hand/1,
-    node_limit/1, node_limit_that_is_lowered/1, metrics_limit/1, remove_one_and_all/1, removed_handles_are_refused/1,
-    remove_by_the_name_of_a_part/1, handles_are_shared/1, refusals/1,
+    node_limit/1, node_limit_that_is_lowered/1, metrics_limit/1,
+    remove_one_and_all/1, removed_handles_are_refused/1, remove_by_the_name_of_a_part/1, handles_are_shared/1, refusals/1,
     refusals_register_nothing/1, refusals_of_a_full_metric/1
 ]).
 
@@ -24,8 +24,8 @@ suite() ->
 
 all() ->
     [declare_before_and_after_use, declare_options, declare_refuses, names_that_clash,
-     series_limit, series_limit_by_setting, the_overflow_series_given_by_hand, node_limit,
-     metrics_limit, remove_one_and_all, removed_handles_are_refused,
+     series_limit, series_limit_by_setting, the_overflow_series_given_by_hand,
+     node_limit, node_limit_that_is_lowered, metrics_limit, remove_one_and_all, removed_handles_are_refused,
      remove_by_the_name_of_a_part, handles_are_shared, refusals, refusals_register_nothing,
      refusals_of_a_full_metric].
 

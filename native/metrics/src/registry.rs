@@ -405,8 +405,10 @@ impl Registry {
         } else {
             metric.live.fetch_sub(1, Relaxed);
             metric.update_full();
-            inner.live.fetch_sub(1, Relaxed);
-            inner.node_full.store(false, Relaxed);
+            // The limit may have been lowered below what is there.
+            let live = inner.live.fetch_sub(1, Relaxed) - 1;
+            let limit = inner.options.read().node_series_limit;
+            inner.node_full.store(live >= limit, Relaxed);
         }
         true
     }
