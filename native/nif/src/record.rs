@@ -264,17 +264,28 @@ fn record(
             Err(error) => return Err(Refusal::record(error)),
         }
     }
-    let (bound, kind) = resolve(env, thread, name, labels, |name| {
-        let kind = op.kind_for(name);
-        check(kind, op, amount).map(|()| kind).map_err(Refusal::record)
-    })?;
-    if !bound.overflowed {
-        thread
-            .cache
-            .insert(name, labels, bound.id, kind, |store| copy_terms(env, store, name, labels));
+    let mut outcome = Err(RecordError::UnknownSeries);
+    for _ in 0..ATTEMPTS {
+        let (bound, kind) = resolve(env, thread, name, labels, |name| {
+            let kind = op.kind_for(name);
+            check(kind, op, amount).map(|()| kind).map_err(Refusal::record)
+        })?;
+        outcome = apply(&thread.recorder, bound.id, op, amount);
+        // Another process may remove the series between the two steps.
+        if outcome != Err(RecordError::UnknownSeries) {
+            if !bound.overflowed {
+                let copy = |store: &mut TermStore| copy_terms(env, store, name, labels);
+                thread.cache.insert(name, labels, bound.id, kind, copy);
+            }
+            break;
+        }
     }
-    apply(&thread.recorder, bound.id, op, amount).map_err(Refusal::record)
+    outcome.map_err(Refusal::record)
 }
+
+/// How often a recording by name starts anew because its series is removed
+/// under its hands.
+const ATTEMPTS: usize = 32;
 
 /// Copies for the cache: binaries in full, so that none keeps a larger one,
 /// of which it is a part, from being freed.

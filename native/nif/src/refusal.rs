@@ -99,21 +99,18 @@ impl LogLimiter {
         });
         let hash = (hash ^ (hash >> 32)) & 0xFFFF_FFFF;
         let start = usize::try_from(hash).unwrap_or(0) % LOG_SLOTS;
-        let slots = self.0.iter().cycle().skip(start).take(PROBES);
-        let wanted = hash << 32 | now;
-        for slot in slots {
-            let held = slot.load(Ordering::Relaxed);
-            let free = held == 0 || now.saturating_sub(held & 0xFFFF_FFFF) >= SECONDS;
-            if held >> 32 == hash && !free {
-                return false;
-            }
-            if free {
-                let swapped =
-                    slot.compare_exchange(held, wanted, Ordering::Relaxed, Ordering::Relaxed);
-                return swapped.is_ok();
-            }
+        let slots = || self.0.iter().cycle().skip(start).take(PROBES);
+        let is_free = |held: u64| held == 0 || now.saturating_sub(held & 0xFFFF_FFFF) >= SECONDS;
+        let held = |slot: &AtomicU64| slot.load(Ordering::Relaxed);
+        if slots().map(held).any(|held| held >> 32 == hash && !is_free(held)) {
+            return false;
         }
-        false
+        slots().map(|slot| (slot, held(slot))).find(|(_, held)| is_free(*held)).is_some_and(
+            |(slot, held)| {
+                let wanted = hash << 32 | now;
+                slot.compare_exchange(held, wanted, Ordering::Relaxed, Ordering::Relaxed).is_ok()
+            },
+        )
     }
 }
 

@@ -97,7 +97,12 @@ pub fn render(
                 && is_exposable(base_name(family))
                 && !registry.exposes(&family.name)
                 && !registry.exposes(base_name(family))
-                && seen.insert(base_name(family))
+                && !seen.contains(base_name(family))
+                && !seen.contains(&*family.name)
+                && {
+                    seen.extend([base_name(family), &family.name]);
+                    true
+                }
         }));
         families.sort_unstable_by(|a, b| base_name(a).cmp(base_name(b)));
     }
