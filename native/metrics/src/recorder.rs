@@ -215,13 +215,6 @@ impl Recorder {
         Ok(())
     }
 
-    /// The kind of the metric of a live series.
-    #[must_use]
-    #[inline]
-    pub fn kind(&self, id: SeriesId) -> Option<Kind> {
-        self.live(id).ok().map(|(_, _, kind)| kind)
-    }
-
     #[inline(always)]
     fn gauge_cell(&self, place: Place) -> Result<&AtomicU64, RecordError> {
         self.inner.gauges.get(place.cells()).map(|[cell]| cell).ok_or(RecordError::UnknownSeries)

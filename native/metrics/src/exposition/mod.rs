@@ -88,9 +88,10 @@ pub fn render(
     format: Format,
     scope: Scope,
 ) -> Exposition {
-    let own = registry.own_families();
+    let own;
     let mut families: Vec<&Family> = Vec::new();
     if scope == Scope::All {
+        own = registry.own_families();
         let mut seen = HashSet::new();
         families.extend(own.iter().chain(gathered).filter(|family| {
             !family.samples.is_empty()
