@@ -28,6 +28,28 @@
 -export([scrape/3]).
 -export([stats/0]).
 
+%% Spans
+-export([span_start/3]).
+-export([span_end/1]).
+-export([span_end/2]).
+-export([span_set_attribute/3]).
+-export([span_set_attributes/2]).
+-export([span_add_event/4]).
+-export([span_add_link/2]).
+-export([span_set_status/3]).
+-export([span_set_name/2]).
+-export([span_is_open/1]).
+-export([span_give_away/2]).
+-export([span_ids/1]).
+
+%% Tracing
+-export([tracing_configure/1]).
+-export([span_stats/0]).
+-export([span_drain/0, observe_traced/4, otel_inject/2, otel_extract/1]).
+-export([span_watch/1]).
+-export([span_unwatch/0]).
+-export([span_owner_down/3]).
+
 %% The VM's answers to the native server
 -export([vm_register/1]).
 -export([vm_reply/2]).
@@ -45,6 +67,10 @@
 -nifs([count/3, add/3, subtract/3, set/3, observe/3,
        series_add/2, series_subtract/2, series_set/2, series_observe/2,
        configure/1, declare/3, bind/3, value/2, remove/2, remove_all/1, scrape/3, stats/0,
+       span_start/3, span_end/1, span_end/2, span_set_attribute/3, span_set_attributes/2,
+       span_add_event/4, span_add_link/2, span_set_status/3, span_set_name/2, span_is_open/1,
+       span_give_away/2, span_ids/1,
+       tracing_configure/1, span_stats/0, span_drain/0, span_watch/1, span_unwatch/0, span_owner_down/3,
        vm_register/1, vm_reply/2, vm_pong/3, listener_start/2, listener_stop/0,
        panic_probe/0]).
 
@@ -53,12 +79,16 @@
 -export_type([labels/0]).
 -export_type([series/0]).
 -export_type([kind/0]).
+-export_type([span/0]).
 
 -type error() :: {error, {Tag :: atom(), Text :: binary()}}.
 -type name() :: atom() | binary() | string().
 -type labels() :: #{name() => name() | number()}.
 -type series() :: pos_integer().
 -type kind() :: counter | up_down_counter | gauge | histogram | info.
+
+%% `<<TraceId:16/binary, SpanId:8/binary, Flags, Handle:64, TraceState/binary>>'.
+-type span() :: binary().
 
 -define(LIBRARY, "erlmcp_nif").
 -define(NOT_LOADED, erlang:nif_error({not_loaded, ?MODULE})).
@@ -164,6 +194,57 @@ scrape(_Format, _Scope, _Families) -> ?NOT_LOADED.
 -spec stats() -> map().
 stats() -> ?NOT_LOADED.
 
+-spec span_start(term(), span() | undefined, map()) -> span().
+span_start(_Name, _Current, _Options) -> ?NOT_LOADED.
+
+-spec span_end(span()) -> boolean().
+span_end(_Span) -> ?NOT_LOADED.
+
+-spec span_end(span(), EndTime :: non_neg_integer()) -> boolean().
+span_end(_Span, _EndTime) -> ?NOT_LOADED.
+
+-spec span_set_attribute(span() | undefined, term(), term()) -> boolean().
+span_set_attribute(_Span, _Key, _Value) -> ?NOT_LOADED.
+
+-spec span_set_attributes(span() | undefined, term()) -> boolean().
+span_set_attributes(_Span, _Attributes) -> ?NOT_LOADED.
+
+-spec span_add_event(span() | undefined, term(), term(), now | non_neg_integer()) -> boolean().
+span_add_event(_Span, _Name, _Attributes, _Time) -> ?NOT_LOADED.
+
+-spec span_add_link(span() | undefined, term()) -> boolean().
+span_add_link(_Span, _Link) -> ?NOT_LOADED.
+
+-spec span_set_status(span() | undefined, ok | error, term()) -> boolean().
+span_set_status(_Span, _Code, _Message) -> ?NOT_LOADED.
+
+-spec span_set_name(span() | undefined, term()) -> boolean().
+span_set_name(_Span, _Name) -> ?NOT_LOADED.
+
+-spec span_is_open(span() | undefined) -> boolean().
+span_is_open(_Span) -> ?NOT_LOADED.
+
+-spec span_give_away(span(), pid()) -> boolean().
+span_give_away(_Span, _Pid) -> ?NOT_LOADED.
+
+-spec span_ids(span() | undefined) -> {TraceId :: binary(), SpanId :: binary()} | undefined.
+span_ids(_Span) -> ?NOT_LOADED.
+
+-spec tracing_configure(map()) -> ok.
+tracing_configure(_Options) -> ?NOT_LOADED.
+
+-spec span_stats() -> #{atom() => non_neg_integer()}.
+span_stats() -> ?NOT_LOADED.
+
+-spec span_watch(AgeMs :: non_neg_integer()) -> [pid()].
+span_watch(_AgeMs) -> ?NOT_LOADED.
+
+-spec span_unwatch() -> ok.
+span_unwatch() -> ?NOT_LOADED.
+
+-spec span_owner_down(pid(), binary(), binary() | nil) -> non_neg_integer().
+span_owner_down(_Pid, _ErrorType, _Reason) -> ?NOT_LOADED.
+
 -spec vm_register(pid()) -> ok.
 vm_register(_Pid) -> ?NOT_LOADED.
 
@@ -182,3 +263,12 @@ listener_stop() -> ?NOT_LOADED.
 %% Panics in Rust on purpose. It has to come out as `error:nif_panicked'.
 -spec panic_probe() -> no_return().
 panic_probe() -> ?NOT_LOADED.
+
+-spec span_drain() -> term().
+span_drain() -> ?NOT_LOADED.
+-spec observe_traced(term(),term(),term(),term()) -> term().
+observe_traced(N,V,L,_) -> observe(N,V,L).
+-spec otel_inject(term(),term()) -> term().
+otel_inject(_,_) -> [].
+-spec otel_extract(term()) -> term().
+otel_extract(_) -> {undefined, []}.

@@ -133,14 +133,7 @@
 %% without it. The application starts it by itself.
 -spec start_link() -> {ok, pid()} | {error, term()}.
 start_link() ->
-    case gen_server:start_link({local, ?MODULE}, ?MODULE, [], []) of
-        {ok, Pid} ->
-            {ok, Pid};
-        {error, {already_started, Pid}} ->
-            link_to(Pid);
-        {error, Reason} ->
-            {error, Reason}
-    end.
+    erlmcp_instrumentation_singleton:start_link(?MODULE, ?MODULE).
 
 %% API: recording by name
 
@@ -396,15 +389,6 @@ handle_info(_Message, State) ->
 
 %% A process that runs already may belong to this library's supervisor: the
 %% caller gets it as if it had started it.
--spec link_to(pid()) -> {ok, pid()} | {error, term()}.
-link_to(Pid) ->
-    try link(Pid) of
-        true -> {ok, Pid}
-    catch
-        %% Ended between the two steps.
-        error:noproc -> start_link()
-    end.
-
 -spec timed(fun((float()) -> term()), fun(() -> Result)) -> Result.
 timed(Observe, Fun) ->
     Start = erlang:monotonic_time(),

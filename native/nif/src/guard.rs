@@ -1,11 +1,11 @@
-//! Watches the process that owns the listener.
+//! Watches processes: the one that owns the listener, and those with spans.
 //!
-//! A supervisor that is shut down brutally runs no `terminate`; the VM still
-//! tells a monitoring resource that the process is gone, and the ports are
-//! closed then.
+//! A process that is killed runs no `terminate`; the VM still tells a
+//! monitoring resource that it is gone. Then the ports are closed, and its
+//! open spans are ended.
 #![allow(unsafe_code)]
 
-use std::ffi::{c_int, c_void};
+use std::ffi::{CStr, c_int, c_void};
 use std::panic::catch_unwind;
 use std::ptr;
 use std::sync::atomic::{AtomicPtr, Ordering};
@@ -16,23 +16,40 @@ use rustler::sys::{
     enif_monitor_process, enif_release_resource,
 };
 
-use crate::listener;
 use crate::raw::{CallEnv, LocalPid};
+use crate::state::thread;
+use crate::{listener, owner};
 
-/// The resource type: made at load, taken over at upgrade.
+/// The resource types: made at load, taken over at upgrade.
 static TYPE: AtomicPtr<ErlNifResourceType> = AtomicPtr::new(ptr::null_mut());
+static SPAN_OWNER: AtomicPtr<ErlNifResourceType> = AtomicPtr::new(ptr::null_mut());
 
 /// The object that monitors the current owner. A monitor does not hold its
 /// object: without this reference both would be gone at once.
 static WATCHING: AtomicPtr<c_void> = AtomicPtr::new(ptr::null_mut());
 
-/// Makes the resource type or takes it over. To be called in `load` and in
+/// Makes the resource types or takes them over. To be called in `load` and in
 /// `upgrade` only. `false` if the VM refuses.
 pub(crate) fn prepare(env: CallEnv<'_>) -> bool {
+    open_type(env, c"erlmcp_listener_owner", owner_down as *const ErlNifResourceDown, &TYPE)
+        && open_type(
+            env,
+            c"erlmcp_span_owner",
+            span_owner_down as *const ErlNifResourceDown,
+            &SPAN_OWNER,
+        )
+}
+
+fn open_type(
+    env: CallEnv<'_>,
+    name: &CStr,
+    down: *const ErlNifResourceDown,
+    opened: &AtomicPtr<ErlNifResourceType>,
+) -> bool {
     let init = ErlNifResourceTypeInit {
         dtor: ptr::null(),
         stop: ptr::null(),
-        down: owner_down as *const ErlNifResourceDown,
+        down,
         members: 3,
         dyncall: ptr::null(),
     };
@@ -44,14 +61,14 @@ pub(crate) fn prepare(env: CallEnv<'_>) -> bool {
         let made = unsafe {
             enif_init_resource_type(
                 env.as_c(),
-                c"erlmcp_listener_owner".as_ptr(),
+                name.as_ptr(),
                 &raw const init,
                 flag,
                 &raw mut tried,
             )
         };
         if !made.is_null() {
-            TYPE.store(made.cast_mut(), Ordering::Release);
+            opened.store(made.cast_mut(), Ordering::Release);
         }
         !made.is_null()
     })
@@ -93,4 +110,45 @@ unsafe extern "C" fn owner_down(
     let generation = unsafe { object.cast::<u64>().read() };
     // A panic must not leave a C function.
     let _ = catch_unwind(|| listener::owner_is_down(generation));
+}
+
+/// Has `owner::is_down` called when a process with spans ends. `false` if it
+/// is gone already.
+pub(crate) fn watch_span_owner(env: CallEnv<'_>, pid: LocalPid) -> bool {
+    let kind = SPAN_OWNER.load(Ordering::Acquire);
+    if kind.is_null() {
+        return false;
+    }
+    // SAFETY: as in `watch`. Our reference is given up when the process is
+    // down, or at once if it is.
+    unsafe {
+        let object = enif_alloc_resource(kind, size_of::<u64>());
+        if object.is_null() {
+            return false;
+        }
+        object.cast::<u64>().write(pid.word());
+        let refused: c_int = enif_monitor_process(env.as_c(), object, pid.as_c(), ptr::null_mut());
+        if refused != 0 {
+            enif_release_resource(object);
+        }
+        refused == 0
+    }
+}
+
+unsafe extern "C" fn span_owner_down(
+    _env: *mut ErlNifEnv,
+    object: *mut c_void,
+    _pid: *const ErlNifPid,
+    _monitor: *const ErlNifMonitor,
+) {
+    // SAFETY: the object is one that `watch_span_owner` made, and this is the
+    // one end of the reference that it kept; the VM holds another until this
+    // returns.
+    let pid = unsafe {
+        let pid = object.cast::<u64>().read();
+        enif_release_resource(object);
+        pid
+    };
+    // A panic must not leave a C function.
+    let _ = catch_unwind(|| owner::is_down(thread(), pid));
 }

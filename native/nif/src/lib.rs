@@ -6,15 +6,22 @@
 #![deny(unsafe_code)]
 #![deny(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
+mod atoms;
+mod attribute;
 mod cache;
 mod cold;
+mod context;
 mod guard;
 mod hot;
 mod listener;
 mod load;
+mod owner;
 mod raw;
 mod record;
 mod refusal;
+mod span;
+mod span_entry;
 mod state;
 mod text;
+mod tracing;
 mod vm;

@@ -14,7 +14,7 @@ use rustler::sys::{ErlNifEnv, ErlNifFunc, ErlNifTerm};
 
 use crate::raw::CallEnv;
 use crate::state::{registry, set_small_tag_holds};
-use crate::{guard, hot};
+use crate::{atoms, guard, hot, span_entry};
 
 const MODULE: &std::ffi::CStr = c"erlmcp_instrumentation_nif";
 
@@ -38,6 +38,7 @@ pub extern "C" fn nif_init() -> *const ErlNifEntry {
     catch_unwind(|| {
         let entry = ENTRY.get_or_init(|| {
             let mut functions = hot::functions();
+            functions.extend(span_entry::functions());
             functions.extend(inventory::iter::<rustler::Nif>().map(rustler::Nif::get_def));
             let functions: &'static [ErlNifFunc] = Vec::leak(functions);
             let mut entry = ErlNifEntry::new(MODULE, functions, load);
@@ -92,6 +93,7 @@ const OTHER_IMAGE: c_int = 2;
 fn prepare(env: CallEnv<'_>) -> c_int {
     let prepared = catch_unwind(|| {
         hot::prepare(env);
+        atoms::prepare(env);
         set_small_tag_holds(env.small_tag_holds());
         registry();
         guard::prepare(env)

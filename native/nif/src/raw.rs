@@ -12,15 +12,16 @@ use std::mem::MaybeUninit;
 
 use rustler::sys::{
     ErlNifBinary, ErlNifCharEncoding, ErlNifEnv, ErlNifHash, ErlNifMapIterator,
-    ErlNifMapIteratorEntry, ErlNifPid, ErlNifTerm, enif_alloc_env, enif_clear_env, enif_free_env,
-    enif_get_atom, enif_get_atom_length, enif_get_double, enif_get_int64, enif_get_list_cell,
-    enif_get_local_pid, enif_get_map_size, enif_get_tuple, enif_get_uint64, enif_hash,
-    enif_inspect_binary, enif_is_atom, enif_is_identical, enif_is_list, enif_is_number,
+    ErlNifMapIteratorEntry, ErlNifPid, ErlNifTerm, ErlNifTermType, enif_alloc_env, enif_clear_env,
+    enif_free_env, enif_get_atom, enif_get_atom_length, enif_get_double, enif_get_int64,
+    enif_get_list_cell, enif_get_local_pid, enif_get_map_size, enif_get_tuple, enif_get_uint64,
+    enif_hash, enif_inspect_binary, enif_is_atom, enif_is_identical, enif_is_list, enif_is_number,
     enif_make_atom_len, enif_make_copy, enif_make_double, enif_make_int64,
     enif_make_list_from_array, enif_make_map_from_arrays, enif_make_new_binary,
     enif_make_tuple_from_array, enif_make_uint64, enif_map_iterator_create,
     enif_map_iterator_destroy, enif_map_iterator_get_pair, enif_map_iterator_next,
-    enif_raise_exception, enif_release_binary, enif_send, enif_term_to_binary, enif_whereis_pid,
+    enif_raise_exception, enif_release_binary, enif_self, enif_send, enif_term_to_binary,
+    enif_term_type, enif_whereis_pid, get_enif_snprintf,
 };
 
 /// The environment of the call that is going on.
@@ -36,6 +37,11 @@ pub(crate) struct CallEnv<'a> {
 pub(crate) struct RawTerm(ErlNifTerm);
 
 impl RawTerm {
+    /// The word that is no term.
+    #[allow(clippy::missing_transmute_annotations)]
+    // SAFETY: `ErlNifTerm` is a transparent wrapper of a `usize`.
+    pub(crate) const NONE: Self = Self(unsafe { std::mem::transmute::<usize, ErlNifTerm>(0) });
+
     /// The word itself.
     #[inline(always)]
     pub(crate) fn word(self) -> usize {
@@ -86,6 +92,21 @@ impl RawTerm {
 }
 
 const SMALL_MASK: usize = 0xF;
+/// Most bytes of a printed term.
+const PRINTED_BYTES: usize = 1_024;
+
+/// What a term is, as far as this library makes a difference.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum TermType {
+    Atom,
+    Bitstring,
+    Float,
+    Integer,
+    List,
+    Map,
+    Tuple,
+    Other,
+}
 
 /// The arguments of a call.
 ///
@@ -158,6 +179,49 @@ impl<'a> CallEnv<'a> {
         (unsafe { enif_get_uint64(self.env, term.0, &raw mut n) } != 0).then_some(n)
     }
 
+    /// What a term is.
+    #[inline]
+    pub(crate) fn type_of(self, term: RawTerm) -> TermType {
+        use ErlNifTermType as T;
+        // SAFETY: takes any term.
+        match unsafe { enif_term_type(self.env, term.0) } {
+            T::ERL_NIF_TERM_TYPE_ATOM => TermType::Atom,
+            T::ERL_NIF_TERM_TYPE_BITSTRING => TermType::Bitstring,
+            T::ERL_NIF_TERM_TYPE_FLOAT => TermType::Float,
+            T::ERL_NIF_TERM_TYPE_INTEGER => TermType::Integer,
+            T::ERL_NIF_TERM_TYPE_LIST => TermType::List,
+            T::ERL_NIF_TERM_TYPE_MAP => TermType::Map,
+            T::ERL_NIF_TERM_TYPE_TUPLE => TermType::Tuple,
+            _ => TermType::Other,
+        }
+    }
+
+    /// Appends a term as the shell prints it, cut to about a thousand bytes.
+    pub(crate) fn push_printed(self, term: RawTerm, out: &mut String) {
+        let mut buffer = [0_u8; PRINTED_BYTES];
+        // SAFETY: the buffer's size is given, and the format takes one term.
+        // The precision bounds how many elements are looked at.
+        let length = unsafe {
+            get_enif_snprintf()(
+                buffer.as_mut_ptr().cast::<c_char>(),
+                buffer.len(),
+                c"%.200T".as_ptr(),
+                term.0,
+            )
+        };
+        let length = usize::try_from(length).unwrap_or(0).min(buffer.len() - 1);
+        out.push_str(&String::from_utf8_lossy(buffer.get(..length).unwrap_or_default()));
+    }
+
+    /// The process that calls.
+    pub(crate) fn self_pid(self) -> Option<LocalPid> {
+        let mut pid = MaybeUninit::<ErlNifPid>::uninit();
+        // SAFETY: filled in unless null is returned.
+        unsafe {
+            (!enif_self(self.env, pid.as_mut_ptr()).is_null()).then(|| LocalPid(pid.assume_init()))
+        }
+    }
+
     /// The elements of a tuple of `N`.
     pub(crate) fn get_tuple<const N: usize>(self, term: RawTerm) -> Option<[RawTerm; N]> {
         let mut arity: c_int = 0;
@@ -186,6 +250,11 @@ impl<'a> CallEnv<'a> {
     pub(crate) fn is_list(self, term: RawTerm) -> bool {
         // SAFETY: takes any term.
         unsafe { enif_is_list(self.env, term.0) != 0 }
+    }
+
+    /// Whether a term is `[]`.
+    pub(crate) fn is_empty_list(self, term: RawTerm) -> bool {
+        self.is_list(term) && self.get_cell(term).is_none()
     }
 
     pub(crate) fn is_number(self, term: RawTerm) -> bool {
@@ -421,6 +490,18 @@ pub(crate) struct LocalPid(ErlNifPid);
 impl LocalPid {
     pub(crate) fn as_c(&self) -> &ErlNifPid {
         &self.0
+    }
+
+    /// The process as a number; it names it as long as it lives.
+    pub(crate) fn word(self) -> u64 {
+        // SAFETY: `ErlNifPid` is one word, an immediate term.
+        unsafe { std::mem::transmute::<ErlNifPid, usize>(self.0) as u64 }
+    }
+
+    /// The term of a process that [`LocalPid::word`] gave the number of.
+    #[allow(clippy::cast_possible_truncation)]
+    pub(crate) fn term_of_word(word: u64) -> RawTerm {
+        RawTerm::from_word(word as usize)
     }
 }
 

@@ -226,7 +226,8 @@ pub(crate) fn by_name_slowly(
 }
 
 /// Runs what may allocate or look further; a panic ends as an Erlang error.
-fn contained(env: CallEnv<'_>, body: impl FnOnce() -> RawTerm) -> RawTerm {
+#[inline]
+pub(crate) fn contained(env: CallEnv<'_>, body: impl FnOnce() -> RawTerm) -> RawTerm {
     catch_unwind(AssertUnwindSafe(body)).unwrap_or_else(|_| {
         registry().reject(Rejection::Internal);
         env.raise(env.atom("nif_panicked"))

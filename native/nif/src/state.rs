@@ -3,12 +3,15 @@
 //! A hot upgrade of the Erlang module finds this as it was: the shared
 //! library stays mapped, so its statics stay.
 
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, RefCell, RefMut};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use erlmcp_metrics::{LabelSetBuilder, MetricName, Options, Recorder, Registry};
 
+use erlmcp_trace::{LocalTracer, Tracer};
+
+use crate::attribute::Texts;
 use crate::cache::SeriesCache;
 
 static REGISTRY: OnceLock<Registry> = OnceLock::new();
@@ -17,6 +20,13 @@ static SMALL_TAG_HOLDS: AtomicBool = AtomicBool::new(false);
 /// The node's registry.
 pub(crate) fn registry() -> &'static Registry {
     REGISTRY.get_or_init(|| Registry::new(Options::default()))
+}
+
+static TRACER: OnceLock<Tracer> = OnceLock::new();
+
+/// The node's tracer.
+pub(crate) fn tracer() -> &'static Tracer {
+    TRACER.get_or_init(Tracer::default)
 }
 
 /// Remembers whether small integers can be read from their tag.
@@ -33,6 +43,23 @@ pub(crate) struct Thread {
     pub(crate) recorder: Recorder,
     pub(crate) cache: SeriesCache,
     pub(crate) scratch: RefCell<Scratch>,
+    tracing: RefCell<Tracing>,
+}
+
+/// What a thread traces with.
+#[derive(Debug)]
+pub(crate) struct Tracing {
+    pub(crate) tracer: LocalTracer,
+    pub(crate) texts: Texts,
+}
+
+impl Thread {
+    /// What this thread traces with. A panic that was contained may have left
+    /// it borrowed to nobody; then there is nothing, and nothing is traced.
+    #[inline]
+    pub(crate) fn tracing(&self) -> Option<RefMut<'_, Tracing>> {
+        self.tracing.try_borrow_mut().ok()
+    }
 }
 
 /// Memory that is used again from call to call.
@@ -67,6 +94,7 @@ pub(crate) fn thread() -> &'static Thread {
             recorder: registry().recorder(),
             cache: SeriesCache::new(),
             scratch: RefCell::default(),
+            tracing: RefCell::new(Tracing { tracer: tracer().local(), texts: Texts::default() }),
         }));
         THREAD.set(Some(thread));
         if SMALL_TAG_HOLDS.load(Ordering::Relaxed) {

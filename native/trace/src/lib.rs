@@ -1,10 +1,44 @@
 //! Span contexts, sampling, span encoding, and the bounded queue of ended spans.
 //!
-//! This crate knows no Erlang, does no I/O and starts no thread.
+//! This crate knows no Erlang, does no I/O and starts no thread. A [`Tracer`]
+//! is shared; each recording thread has a [`LocalTracer`]. A span is encoded as
+//! it is filled, straight into the bytes of an OTLP `Span`, and its end puts
+//! them on a [`Queue`] from which whoever exports takes them.
+//!
+//! ```
+//! use erlmcp_trace::{SpanKind, Start, Tracer};
+//!
+//! let tracer = Tracer::default();
+//! let mut local = tracer.local();
+//! let start = Start { name: "ping", kind: SpanKind::Server, owner: 1, ..Start::default() };
+//! let span = local.start(&start, |span| span.set_attribute("tries", |value| value.int(1)));
+//! let span = span.expect("tracing is not disabled");
+//! assert!(local.end(span.id, None, |_| ()));
+//! assert_eq!(tracer.queue().drain()[0].count, 1);
+//! ```
 #![forbid(unsafe_code)]
 
+mod attribute;
+mod clock;
+mod count;
 mod id;
+mod limits;
+mod open;
+mod owner;
 mod queue;
+mod sampler;
+mod span;
+mod tail;
+mod tracer;
+mod wire;
 
+pub use attribute::{ArrayWriter, MapWriter, ValueWriter};
+pub use count::SpanStats;
 pub use id::{IdGenerator, SpanId, TraceId};
+pub use limits::SpanLimits;
+pub use open::OpenId;
 pub use queue::{Producer, Queue, QueueFull, QueueLimits, QueueStats, RECORD_TAG, Records};
+pub use sampler::Sampler;
+pub use span::{AttributesWriter, Link, OpenSpan, SpanKind, StatusCode};
+pub use tail::TailRule;
+pub use tracer::{LocalTracer, MAX_OPEN_SPANS, Parent, Start, Started, Tracer, TracerConfig};

@@ -14,6 +14,8 @@ use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 
 use parking_lot::{Mutex, RwLock};
 
+use crate::wire::{push_varint, varint_len};
+
 /// How much a queue may hold, records being exported included.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct QueueLimits {
@@ -313,20 +315,6 @@ impl Queue {
             waker();
         }
     }
-}
-
-/// Appends a protobuf varint.
-pub(crate) fn push_varint(out: &mut Vec<u8>, mut n: u64) {
-    while n >= 0x80 {
-        out.push((n & 0x7F) as u8 | 0x80);
-        n >>= 7;
-    }
-    out.push(n as u8);
-}
-
-/// Bytes that a varint takes.
-pub(crate) const fn varint_len(n: u64) -> usize {
-    (64 - (n | 1).leading_zeros() as usize).div_ceil(7)
 }
 
 fn signed(n: u64) -> i64 {

@@ -1,0 +1,76 @@
+%% @private Exceptions as OpenTelemetry's conventions describe them.
+-module(erlmcp_otel_exception).
+
+-export([attributes/3]).
+-export([type/2]).
+-export([reason_text/1]).
+
+-define(MAX_MESSAGE_CHARS, 2048).
+-define(MAX_TYPE_BYTES, 64).
+-define(MAX_FRAMES, 64).
+
+%% The attributes of an event named `exception'.
+-spec attributes(error | exit | throw, term(), list()) -> #{binary() => binary()}.
+attributes(Class, Reason, Stack) ->
+    #{
+        <<"exception.type">> => type(Class, Reason),
+        <<"exception.message">> => message(Class, Reason),
+        <<"exception.stacktrace">> => stacktrace(Stack)
+    }.
+
+%% One of few words, for the attribute `error.type' and the label `error_type':
+%% `badarg', `badmatch', or an application's own atom; else the class.
+-spec type(error | exit | throw, term()) -> binary().
+type(_Class, Reason) when is_atom(Reason), Reason =/= undefined ->
+    short(atom_to_binary(Reason));
+type(Class, Reason) when is_tuple(Reason), tuple_size(Reason) > 0 ->
+    type(Class, element(1, Reason));
+type(Class, _Reason) ->
+    atom_to_binary(Class).
+
+-spec short(binary()) -> binary().
+short(Text) when byte_size(Text) =< ?MAX_TYPE_BYTES -> Text;
+short(Text) -> unicode:characters_to_binary(string:slice(Text, 0, ?MAX_TYPE_BYTES)).
+
+%% A term as text of bounded length.
+-spec reason_text(term()) -> binary().
+reason_text(Reason) ->
+    Text = io_lib:format("~0tp", [Reason], [{chars_limit, ?MAX_MESSAGE_CHARS}]),
+    case unicode:characters_to_binary(Text) of
+        Binary when is_binary(Binary) -> Binary;
+        _ -> <<"(not printable)">>
+    end.
+
+-spec message(error | exit | throw, term()) -> binary().
+message(Class, Reason) ->
+    <<(atom_to_binary(Class))/binary, ": ", (reason_text(Reason))/binary>>.
+
+%% Without the arguments of calls: they may be large, or secret.
+-spec stacktrace(term()) -> binary().
+stacktrace(Stack) when is_list(Stack) ->
+    Frames = [[frame(Frame), $\n] || Frame <- lists:sublist(proper(Stack), ?MAX_FRAMES)],
+    unicode:characters_to_binary(Frames);
+stacktrace(_Stack) ->
+    <<>>.
+
+-spec proper(maybe_improper_list()) -> list().
+proper([Head | Tail]) -> [Head | proper(Tail)];
+proper(_) -> [].
+
+-spec frame(term()) -> iolist().
+frame({Module, Function, Args, Location}) when is_list(Args) ->
+    frame({Module, Function, length(Args), Location});
+frame({Module, Function, Arity, Location}) when is_list(Location) ->
+    [io_lib:format("~0tp:~0tp/~0tp", [Module, Function, Arity]) | location(Location)];
+frame({Fun, Args, Location}) when is_list(Args) ->
+    frame({'fun', Fun, length(Args), Location});
+frame(Other) ->
+    io_lib:format("~0tp", [Other], [{chars_limit, 200}]).
+
+-spec location(list()) -> iolist().
+location(Location) ->
+    case {lists:keyfind(file, 1, Location), lists:keyfind(line, 1, Location)} of
+        {{file, File}, {line, Line}} -> io_lib:format(" (~ts:~0tp)", [File, Line]);
+        {{file, File}, false} -> io_lib:format(" (~ts)", [File]);
+        {false, _} -> []
+    end.
