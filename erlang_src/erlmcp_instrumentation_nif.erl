@@ -37,6 +37,11 @@
 -export([listener_start/2]).
 -export([listener_stop/0]).
 
+%% Propagation
+-export([otel_propagators/1]).
+-export([otel_extract/1]).
+-export([otel_inject/2]).
+
 %% Proof
 -export([panic_probe/0]).
 
@@ -46,18 +51,24 @@
        series_add/2, series_subtract/2, series_set/2, series_observe/2,
        configure/1, declare/3, bind/3, value/2, remove/2, remove_all/1, scrape/3, stats/0,
        vm_register/1, vm_reply/2, vm_pong/3, listener_start/2, listener_stop/0,
-       panic_probe/0]).
+       otel_propagators/1, otel_extract/1, otel_inject/2, panic_probe/0]).
 
 -export_type([error/0]).
 -export_type([name/0]).
 -export_type([labels/0]).
 -export_type([series/0]).
 -export_type([kind/0]).
+-export_type([span_context/0]).
+-export_type([baggage/0]).
 
 -type error() :: {error, {Tag :: atom(), Text :: binary()}}.
 -type name() :: atom() | binary() | string().
 -type labels() :: #{name() => name() | number()}.
 -type series() :: pos_integer().
+%% `<<TraceId:16/binary, SpanId:8/binary, Flags:8, Handle:64, TraceState/binary>>':
+%% flag 1 is sampled, 2 recording, 4 remote.
+-type span_context() :: binary().
+-type baggage() :: [{Key :: binary(), Value :: binary(), Metadata :: binary()}].
 -type kind() :: counter | up_down_counter | gauge | histogram | info.
 
 -define(LIBRARY, "erlmcp_nif").
@@ -178,6 +189,21 @@ listener_start(_Owner, _Options) -> ?NOT_LOADED.
 
 -spec listener_stop() -> ok.
 listener_stop() -> ?NOT_LOADED.
+
+%% The text of `OTEL_PROPAGATORS'.
+-spec otel_propagators(binary()) -> ok | error().
+otel_propagators(_Names) -> ?NOT_LOADED.
+
+%% Headers are pairs in a list or a map; what is malformed is skipped.
+-spec otel_extract([{name(), name()}] | #{name() => name()}) ->
+    {span_context() | nil, baggage()}.
+otel_extract(_Headers) -> ?NOT_LOADED.
+
+%% Entries of baggage that cannot be sent are skipped.
+-spec otel_inject(span_context() | nil, baggage() | [{name(), name() | number()}] |
+                                        #{name() => name() | number()}) ->
+    [{Name :: binary(), Value :: binary()}].
+otel_inject(_SpanContext, _Baggage) -> ?NOT_LOADED.
 
 %% Panics in Rust on purpose. It has to come out as `error:nif_panicked'.
 -spec panic_probe() -> no_return().

@@ -12,6 +12,7 @@ mod guard;
 mod hot;
 mod listener;
 mod load;
+mod propagation;
 mod raw;
 mod record;
 mod refusal;
