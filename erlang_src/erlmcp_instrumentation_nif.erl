@@ -45,7 +45,7 @@
 %% Tracing
 -export([tracing_configure/1]).
 -export([span_stats/0]).
--export([span_drain/0, observe_traced/4, otel_inject/2, otel_extract/1]).
+-export([span_drain/0, observe_traced/4]).
 -export([span_watch/1]).
 -export([span_unwatch/0]).
 -export([span_owner_down/3]).
@@ -58,6 +58,11 @@
 %% Listener
 -export([listener_start/2]).
 -export([listener_stop/0]).
+
+%% Propagation
+-export([otel_propagators/1]).
+-export([otel_extract/1]).
+-export([otel_inject/2]).
 
 %% Proof
 -export([panic_probe/0]).
@@ -72,23 +77,25 @@
        span_give_away/2, span_ids/1,
        tracing_configure/1, span_stats/0, span_drain/0, span_watch/1, span_unwatch/0, span_owner_down/3,
        vm_register/1, vm_reply/2, vm_pong/3, listener_start/2, listener_stop/0,
-       panic_probe/0]).
+       otel_propagators/1, otel_extract/1, otel_inject/2, panic_probe/0]).
 
 -export_type([error/0]).
 -export_type([name/0]).
 -export_type([labels/0]).
 -export_type([series/0]).
 -export_type([kind/0]).
--export_type([span/0]).
+-export_type([span_context/0]).
+-export_type([baggage/0]).
 
 -type error() :: {error, {Tag :: atom(), Text :: binary()}}.
 -type name() :: atom() | binary() | string().
 -type labels() :: #{name() => name() | number()}.
 -type series() :: pos_integer().
+%% `<<TraceId:16/binary, SpanId:8/binary, Flags:8, Handle:64, TraceState/binary>>':
+%% flag 1 is sampled, 2 recording, 4 remote.
+-type span_context() :: binary().
+-type baggage() :: [{Key :: binary(), Value :: binary(), Metadata :: binary()}].
 -type kind() :: counter | up_down_counter | gauge | histogram | info.
-
-%% `<<TraceId:16/binary, SpanId:8/binary, Flags, Handle:64, TraceState/binary>>'.
--type span() :: binary().
 
 -define(LIBRARY, "erlmcp_nif").
 -define(NOT_LOADED, erlang:nif_error({not_loaded, ?MODULE})).
@@ -194,40 +201,40 @@ scrape(_Format, _Scope, _Families) -> ?NOT_LOADED.
 -spec stats() -> map().
 stats() -> ?NOT_LOADED.
 
--spec span_start(term(), span() | undefined, map()) -> span().
+-spec span_start(term(), span_context() | undefined, map()) -> span_context().
 span_start(_Name, _Current, _Options) -> ?NOT_LOADED.
 
--spec span_end(span()) -> boolean().
+-spec span_end(span_context()) -> boolean().
 span_end(_Span) -> ?NOT_LOADED.
 
--spec span_end(span(), EndTime :: non_neg_integer()) -> boolean().
+-spec span_end(span_context(), EndTime :: non_neg_integer()) -> boolean().
 span_end(_Span, _EndTime) -> ?NOT_LOADED.
 
--spec span_set_attribute(span() | undefined, term(), term()) -> boolean().
+-spec span_set_attribute(span_context() | undefined, term(), term()) -> boolean().
 span_set_attribute(_Span, _Key, _Value) -> ?NOT_LOADED.
 
--spec span_set_attributes(span() | undefined, term()) -> boolean().
+-spec span_set_attributes(span_context() | undefined, term()) -> boolean().
 span_set_attributes(_Span, _Attributes) -> ?NOT_LOADED.
 
--spec span_add_event(span() | undefined, term(), term(), now | non_neg_integer()) -> boolean().
+-spec span_add_event(span_context() | undefined, term(), term(), now | non_neg_integer()) -> boolean().
 span_add_event(_Span, _Name, _Attributes, _Time) -> ?NOT_LOADED.
 
--spec span_add_link(span() | undefined, term()) -> boolean().
+-spec span_add_link(span_context() | undefined, term()) -> boolean().
 span_add_link(_Span, _Link) -> ?NOT_LOADED.
 
--spec span_set_status(span() | undefined, ok | error, term()) -> boolean().
+-spec span_set_status(span_context() | undefined, ok | error, term()) -> boolean().
 span_set_status(_Span, _Code, _Message) -> ?NOT_LOADED.
 
--spec span_set_name(span() | undefined, term()) -> boolean().
+-spec span_set_name(span_context() | undefined, term()) -> boolean().
 span_set_name(_Span, _Name) -> ?NOT_LOADED.
 
--spec span_is_open(span() | undefined) -> boolean().
+-spec span_is_open(span_context() | undefined) -> boolean().
 span_is_open(_Span) -> ?NOT_LOADED.
 
--spec span_give_away(span(), pid()) -> boolean().
+-spec span_give_away(span_context(), pid()) -> boolean().
 span_give_away(_Span, _Pid) -> ?NOT_LOADED.
 
--spec span_ids(span() | undefined) -> {TraceId :: binary(), SpanId :: binary()} | undefined.
+-spec span_ids(span_context() | undefined) -> {TraceId :: binary(), SpanId :: binary()} | undefined.
 span_ids(_Span) -> ?NOT_LOADED.
 
 -spec tracing_configure(map()) -> ok.
@@ -260,6 +267,21 @@ listener_start(_Owner, _Options) -> ?NOT_LOADED.
 -spec listener_stop() -> ok.
 listener_stop() -> ?NOT_LOADED.
 
+%% The text of `OTEL_PROPAGATORS'.
+-spec otel_propagators(binary()) -> ok | error().
+otel_propagators(_Names) -> ?NOT_LOADED.
+
+%% Headers are pairs in a list or a map; what is malformed is skipped.
+-spec otel_extract([{name(), name()}] | #{name() => name()}) ->
+    {span_context() | nil, baggage()}.
+otel_extract(_Headers) -> ?NOT_LOADED.
+
+%% Entries of baggage that cannot be sent are skipped.
+-spec otel_inject(span_context() | nil, baggage() | [{name(), name() | number()}] |
+                                        #{name() => name() | number()}) ->
+    [{Name :: binary(), Value :: binary()}].
+otel_inject(_SpanContext, _Baggage) -> ?NOT_LOADED.
+
 %% Panics in Rust on purpose. It has to come out as `error:nif_panicked'.
 -spec panic_probe() -> no_return().
 panic_probe() -> ?NOT_LOADED.
@@ -268,7 +290,3 @@ panic_probe() -> ?NOT_LOADED.
 span_drain() -> ?NOT_LOADED.
 -spec observe_traced(term(),term(),term(),term()) -> term().
 observe_traced(N,V,L,_) -> observe(N,V,L).
--spec otel_inject(term(),term()) -> term().
-otel_inject(_,_) -> [].
--spec otel_extract(term()) -> term().
-otel_extract(_) -> {undefined, []}.

@@ -163,10 +163,8 @@
 -define(BAGGAGE, '$erlmcp_baggage').
 -define(TRACED, '$erlmcp_traced').
 
--define(SAMPLED, 1).
--define(RECORDING, 2).
--define(IS_RECORDING(Span), (binary_part(Span, 24, 1) =:= <<2>> orelse
-                             binary_part(Span, 24, 1) =:= <<3>>)).
+%% A span that is recorded: the second bit of its flags.
+-define(RECORDED, <<_:24/binary, _:6, 1:1, _/bitstring>>).
 
 %% API: process
 
@@ -504,7 +502,7 @@ is_sampled() ->
 
 %% @doc Whether a span is sampled.
 -spec is_sampled(span() | undefined) -> boolean().
-is_sampled(<<_:24/binary, Flags, _/binary>>) -> Flags band ?SAMPLED =/= 0;
+is_sampled(<<_:24/binary, _:7, Sampled:1, _/binary>>) -> Sampled =:= 1;
 is_sampled(_) -> false.
 
 %% @doc Whether the current span is open and recorded.
@@ -599,7 +597,10 @@ inject(Carrier) when is_list(Carrier) ->
 %% are compared without regard to case; what is malformed is ignored.
 -spec extract(carrier()) -> context().
 extract(Carrier) ->
-    ?NIF:otel_extract(Carrier).
+    case ?NIF:otel_extract(Carrier) of
+        {nil, Baggage} -> {undefined, Baggage};
+        {Span, Baggage} -> {Span, Baggage}
+    end.
 
 %% @doc The current baggage.
 -spec baggage() -> baggage().
@@ -623,7 +624,7 @@ remove_baggage(Key) ->
 %% Internals
 
 -spec leave(span(), span() | undefined) -> ok.
-leave(Span, Outer) when ?IS_RECORDING(Span) ->
+leave(?RECORDED = Span, Outer) ->
     ?NIF:span_end(Span),
     restore_span(Outer);
 leave(_Span, Outer) ->
@@ -656,7 +657,7 @@ restore_baggage(Baggage) ->
 note_exception(_Span, exit, normal, _Stack) -> none;
 note_exception(_Span, exit, shutdown, _Stack) -> none;
 note_exception(_Span, exit, {shutdown, _}, _Stack) -> none;
-note_exception(Span, Class, Reason, Stack) when ?IS_RECORDING(Span) ->
+note_exception(?RECORDED = Span, Class, Reason, Stack) ->
     #{<<"exception.type">> := Type, <<"exception.message">> := Message} = Attributes =
         erlmcp_otel_exception:attributes(Class, Reason, Stack),
     ?NIF:span_add_event(Span, <<"exception">>, Attributes, now),

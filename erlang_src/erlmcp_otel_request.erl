@@ -188,7 +188,7 @@ with_parent(undefined, _Outer, Options) ->
     Options;
 with_parent(Meta, Outer, Options) ->
     case ?NIF:otel_extract(Meta) of
-        {undefined, _Baggage} -> Options;
+        {nil, _Baggage} -> Options;
         {Parent, _Baggage} when Outer =:= undefined -> Options#{parent => Parent};
         {Parent, _Baggage} -> Options#{parent => Parent, links => [Outer]}
     end.

@@ -17,11 +17,11 @@ use crate::refusal::Refusal;
 use crate::state::{registry, thread};
 use crate::vm;
 
-fn raw(term: Term<'_>) -> RawTerm {
+pub(crate) fn raw(term: Term<'_>) -> RawTerm {
     RawTerm::from_c(term.as_c_arg())
 }
 
-fn ok<'a>(env: Env<'a>) -> Term<'a> {
+pub(crate) fn ok<'a>(env: Env<'a>) -> Term<'a> {
     rustler::types::atom::ok().to_term(env)
 }
 
@@ -31,7 +31,7 @@ fn refused<'a>(env: Env<'a>, refusal: &Refusal) -> Term<'a> {
     call.to_term(env, refusal.to_term(call))
 }
 
-fn bad_option<'a>(env: Env<'a>, text: impl Into<String>) -> Term<'a> {
+pub(crate) fn bad_option<'a>(env: Env<'a>, text: impl Into<String>) -> Term<'a> {
     let refusal = Refusal { reason: Rejection::BadValue, tag: "bad_option", text: text.into() };
     refused(env, &refusal)
 }

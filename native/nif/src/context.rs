@@ -4,14 +4,11 @@
 //! A handle that is of another node, or outdated, finds nothing: the span it
 //! leads to must have the span id.
 
-use erlmcp_trace::{OpenId, Parent, SpanId, Started, TraceId};
+use erlmcp_trace::{
+    FLAG_RECORDING, FLAG_REMOTE, FLAG_SAMPLED, OpenId, Parent, SpanId, Started, TraceId,
+};
 
 use crate::raw::{CallEnv, RawTerm};
-
-/// Bits of the flags.
-pub(crate) const SAMPLED: u8 = 1;
-pub(crate) const RECORDING: u8 = 2;
-pub(crate) const REMOTE: u8 = 4;
 
 const FIXED: usize = 16 + 8 + 1 + 8;
 
@@ -48,11 +45,11 @@ impl<'a> Context<'a> {
     }
 
     pub(crate) fn is_sampled(&self) -> bool {
-        self.flags & SAMPLED != 0
+        self.flags & FLAG_SAMPLED != 0
     }
 
     pub(crate) fn is_remote(&self) -> bool {
-        self.flags & REMOTE != 0
+        self.flags & FLAG_REMOTE != 0
     }
 
     pub(crate) fn as_parent(&self) -> Parent<'a> {
@@ -71,8 +68,8 @@ impl<'a> Context<'a> {
 #[inline]
 pub(crate) fn make(env: CallEnv<'_>, started: &Started, trace_state: &str) -> RawTerm {
     let mut fixed = [0; FIXED];
-    let recording = if started.id.handle == 0 { 0 } else { RECORDING };
-    let sampled = if started.sampled { SAMPLED } else { 0 };
+    let recording = if started.id.handle == 0 { 0 } else { FLAG_RECORDING };
+    let sampled = if started.sampled { FLAG_SAMPLED } else { 0 };
     let (ids, rest) = fixed.split_at_mut(24);
     let (trace_id, span_id) = ids.split_at_mut(16);
     trace_id.copy_from_slice(&started.trace_id.to_bytes());

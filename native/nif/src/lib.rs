@@ -16,6 +16,7 @@ mod hot;
 mod listener;
 mod load;
 mod owner;
+mod propagation;
 mod raw;
 mod record;
 mod refusal;

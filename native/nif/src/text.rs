@@ -39,6 +39,17 @@ impl NotText {
 
 /// Appends an atom, a binary or a string.
 pub(crate) fn push_text(env: CallEnv<'_>, term: RawTerm, out: &mut String) -> Result<(), NotText> {
+    push_bounded_text(env, term, MAX_STRING_CELLS, out)
+}
+
+/// Appends an atom, a binary or a string of up to `max_cells` characters. On
+/// an error something may have been appended.
+pub(crate) fn push_bounded_text(
+    env: CallEnv<'_>,
+    term: RawTerm,
+    max_cells: usize,
+    out: &mut String,
+) -> Result<(), NotText> {
     if let Some(bytes) = env.get_binary(term) {
         out.push_str(std::str::from_utf8(bytes).map_err(|_| NotText::NotUtf8)?);
         return Ok(());
@@ -47,7 +58,7 @@ pub(crate) fn push_text(env: CallEnv<'_>, term: RawTerm, out: &mut String) -> Re
         return Ok(());
     }
     if env.is_list(term) {
-        return push_string(env, term, out);
+        return push_string(env, term, max_cells, out);
     }
     Err(NotText::WrongType)
 }
@@ -91,9 +102,14 @@ fn push_float(x: f64, out: &mut String) {
     out.push_str(if is_fixed { &fixed } else { &scientific });
 }
 
-fn push_string(env: CallEnv<'_>, term: RawTerm, out: &mut String) -> Result<(), NotText> {
+fn push_string(
+    env: CallEnv<'_>,
+    term: RawTerm,
+    max_cells: usize,
+    out: &mut String,
+) -> Result<(), NotText> {
     let mut rest = term;
-    for _ in 0..MAX_STRING_CELLS {
+    for _ in 0..max_cells {
         let Some((head, tail)) = env.get_cell(rest) else {
             return if env.is_list(rest) { Ok(()) } else { Err(NotText::ImproperList) };
         };
@@ -102,5 +118,5 @@ fn push_string(env: CallEnv<'_>, term: RawTerm, out: &mut String) -> Result<(), 
         out.push(character.ok_or(NotText::NotCharacters)?);
         rest = tail;
     }
-    Err(NotText::TooLong)
+    if env.get_cell(rest).is_none() && env.is_list(rest) { Ok(()) } else { Err(NotText::TooLong) }
 }

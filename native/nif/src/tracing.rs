@@ -4,6 +4,7 @@ use rustler::{Binary, Env, NifMap, Term};
 
 use erlmcp_trace::{QueueLimits, Sampler, SpanLimits, TailRule, TracerConfig};
 
+use crate::cold::bad_option;
 use crate::owner::{End, give_up_waiting, is_down_because};
 use crate::raw::{CallEnv, LocalPid, RawTerm};
 use crate::state::tracer;
@@ -12,6 +13,8 @@ use crate::state::tracer;
 #[derive(NifMap)]
 struct TracingOptions {
     disabled: bool,
+    sampler: String,
+    sampler_arg: Option<String>,
     max_open_spans: u32,
     queue_records: u32,
     queue_bytes: u64,
@@ -31,9 +34,13 @@ struct TracingOptions {
 #[rustler::nif]
 fn tracing_configure<'a>(env: Env<'a>, options: TracingOptions) -> Term<'a> {
     let size = |n: u64| usize::try_from(n).unwrap_or(usize::MAX);
+    let sampler = match Sampler::parse(&options.sampler, options.sampler_arg.as_deref()) {
+        Ok(sampler) => sampler,
+        Err(error) => return bad_option(env, error.to_string()),
+    };
     let has_tail = options.tail_errors || options.tail_slow_ms.is_some();
     let config = TracerConfig {
-        sampler: Sampler::default(),
+        sampler,
         tail: has_tail.then(|| TailRule {
             errors: options.tail_errors,
             slow_ns: options.tail_slow_ms.map(|ms| ms.saturating_mul(1_000_000)),

@@ -20,25 +20,30 @@
 
 mod attribute;
 mod clock;
+mod context;
 mod count;
 mod id;
 mod limits;
 mod open;
 mod owner;
+pub mod propagation;
 mod queue;
 mod sampler;
 mod span;
 mod tail;
+mod trace_state;
 mod tracer;
 mod wire;
 
 pub use attribute::{ArrayWriter, MapWriter, ValueWriter};
+pub use context::{FLAG_RECORDING, FLAG_REMOTE, FLAG_SAMPLED, SpanContext};
 pub use count::SpanStats;
 pub use id::{IdGenerator, SpanId, TraceId};
 pub use limits::SpanLimits;
 pub use open::OpenId;
 pub use queue::{Producer, Queue, QueueFull, QueueLimits, QueueStats, RECORD_TAG, Records};
-pub use sampler::Sampler;
+pub use sampler::{ParentBased, RateLimited, Sampler, SamplerError, TraceIdRatio};
 pub use span::{AttributesWriter, Link, OpenSpan, SpanKind, StatusCode};
 pub use tail::TailRule;
+pub use trace_state::{MAX_TRACE_STATE_LENGTH, MAX_TRACE_STATE_MEMBERS, TraceState};
 pub use tracer::{LocalTracer, MAX_OPEN_SPANS, Parent, Start, Started, Tracer, TracerConfig};
