@@ -235,7 +235,7 @@ impl LocalTracer {
         let sampled = self.config.sampler.should_sample(
             parent.map(|parent| (parent.sampled, parent.remote)),
             &trace_id,
-            now_ns,
+            now_ns - clock_offset_ns,
         );
         let mut started =
             Started { trace_id, id: OpenId { handle: 0, span_id }, sampled, owner_is_new: false };
