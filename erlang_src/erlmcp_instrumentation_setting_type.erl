@@ -12,6 +12,8 @@
 -export([shown/2]).
 -export([groups/0]).
 
+-define(TEXT, erlmcp_instrumentation_setting_text).
+
 -export_type([type/0]).
 
 -type type() ::
@@ -37,8 +39,6 @@
     %% Attributes of the resource.
     | attributes.
 
--define(MAX_TEXT_BYTES, 4096).
-
 %% @doc The value that a term of the application environment stands for.
 -spec from_term(type(), term()) -> {ok, term()} | error.
 from_term({optional, Word, _Type}, Word) ->
@@ -51,7 +51,7 @@ from_term({choice, Choices}, Value) when is_atom(Value) ->
         false -> error
     end;
 from_term({choice, _} = Type, Value) ->
-    with_text(Value, fun(Text) -> from_text(Type, Text) end);
+    ?TEXT:with(Value, fun(Text) -> from_text(Type, Text) end);
 from_term({choices, Known}, none) when is_list(Known) ->
     {ok, []};
 from_term({choices, Known}, Value) ->
@@ -65,15 +65,15 @@ from_term({choices, Known}, Value) ->
 from_term({number, Min, Max}, Value) when is_number(Value), Value >= Min, Value =< Max ->
     {ok, Value};
 from_term(text, Value) ->
-    with_text(Value, fun text/1);
+    ?TEXT:with(Value, fun ?TEXT:printable/1);
 from_term(path, Value) ->
-    with_text(Value, fun text/1);
+    ?TEXT:with(Value, fun ?TEXT:printable/1);
 from_term(endpoint, Value) ->
-    with_text(Value, fun endpoint/1);
+    ?TEXT:with(Value, fun ?TEXT:endpoint/1);
 from_term(headers, Value) ->
-    pairs(Value, fun header/2);
+    erlmcp_instrumentation_setting_pairs:headers(Value);
 from_term(attributes, Value) ->
-    pairs(Value, fun attribute/2);
+    erlmcp_instrumentation_setting_pairs:attributes(Value);
 from_term(boolean, Value) when is_boolean(Value) ->
     {ok, Value};
 from_term(ip, Value) ->
@@ -155,20 +155,20 @@ from_text({choice, Choices}, Text) ->
 from_text({choices, Known}, Text) ->
     case string:lowercase(Text) of
         "none" -> {ok, []};
-        Words -> from_term({choices, Known}, [known(Word, Known) || Word <- parts(Words)])
+        Words -> from_term({choices, Known}, [known(Word, Known) || Word <- ?TEXT:parts(Words)])
     end;
 from_text({number, _Min, _Max} = Type, Text) ->
     from_term(Type, number(Text));
 from_text(text, Text) ->
-    text(Text);
+    ?TEXT:printable(Text);
 from_text(path, Text) ->
-    text(Text);
+    ?TEXT:printable(Text);
 from_text(endpoint, Text) ->
-    endpoint(Text);
+    ?TEXT:endpoint(Text);
 from_text(headers, Text) ->
-    encoded_pairs(Text, fun header/2);
+    erlmcp_instrumentation_setting_pairs:encoded_headers(Text);
 from_text(attributes, Text) ->
-    encoded_pairs(Text, fun attribute/2);
+    erlmcp_instrumentation_setting_pairs:encoded_attributes(Text);
 from_text(boolean, Text) ->
     case string:lowercase(Text) of
         "true" -> {ok, true};
@@ -191,14 +191,10 @@ from_text(collectors, Text) ->
     case string:lowercase(Text) of
         "all" -> from_term(collectors, all);
         "none" -> from_term(collectors, none);
-        Names -> collectors([group(Name) || Name <- parts(Names)])
+        Names -> collectors([group(Name) || Name <- ?TEXT:parts(Names)])
     end;
 from_text(buckets, Text) ->
-    buckets([number(Part) || Part <- parts(Text)]).
-
--spec parts(string()) -> [string()].
-parts(Text) ->
-    [string:trim(Part) || Part <- string:split(Text, ",", all)].
+    buckets([number(Part) || Part <- ?TEXT:parts(Text)]).
 
 %% A name that is no group stays a string and so is refused.
 -spec group(string()) -> erlmcp_instrumentation_vm:group() | string().
@@ -278,12 +274,12 @@ expected(attributes) ->
 shown({optional, _Word, Type}, Value) ->
     shown(Type, Value);
 shown(headers, Value) ->
-    case characters(Value) of
-        {ok, Text} -> lists:flatten(lists:join(",", [masked(Part) || Part <- parts(Text)]));
+    case ?TEXT:characters(Value) of
+        {ok, Text} -> lists:flatten(lists:join(",", [masked(Part) || Part <- ?TEXT:parts(Text)]));
         error -> '***'
     end;
 shown(endpoint, Value) ->
-    case characters(Value) of
+    case ?TEXT:characters(Value) of
         {ok, Text} ->
             case lists:member($@, Text) of
                 true -> without_user(Text);
@@ -315,7 +311,7 @@ without_user(Text) ->
             Text
     end.
 
-%% Words and texts
+%% Words
 
 -spec known(string(), [atom()]) -> atom() | string().
 known(Word, Known) ->
@@ -327,175 +323,6 @@ known(Word, Known) ->
 -spec distinct([atom()]) -> [atom()].
 distinct([]) -> [];
 distinct([First | Rest]) -> [First | distinct([Other || Other <- Rest, Other =/= First])].
-
--spec with_text(term(), fun((string()) -> {ok, term()} | error)) -> {ok, term()} | error.
-with_text(Value, Fun) ->
-    case characters(Value) of
-        {ok, Text} -> Fun(Text);
-        error -> error
-    end.
-
-%% The characters of an atom, a binary or a string.
--spec characters(term()) -> {ok, string()} | error.
-characters(Value) when is_atom(Value), not is_boolean(Value), Value =/= undefined ->
-    {ok, atom_to_list(Value)};
-characters(Value) when is_binary(Value); is_list(Value) ->
-    try unicode:characters_to_list(Value) of
-        Text when is_list(Text) -> {ok, Text};
-        _ -> error
-    catch
-        error:_ -> error
-    end;
-characters(_Value) ->
-    error.
-
--spec text(string()) -> {ok, binary()} | error.
-text(Text) ->
-    IsPrintable = lists:all(fun(C) -> C >= $\s andalso C =/= 127 end, Text),
-    case unicode:characters_to_binary(Text) of
-        Binary when is_binary(Binary), IsPrintable, Binary =/= <<>>,
-                    byte_size(Binary) =< ?MAX_TEXT_BYTES ->
-            {ok, Binary};
-        _ ->
-            error
-    end.
-
-%% A URL of http or https, or `Host:Port'.
--spec endpoint(string()) -> {ok, binary()} | error.
-endpoint(Text) ->
-    Url =
-        case string:find(Text, "://") of
-            nomatch -> "//" ++ Text;
-            _ -> Text
-        end,
-    case parsed_url(Url) of
-        #{userinfo := _} -> error;
-        #{query := _} -> error;
-        #{fragment := _} -> error;
-        #{host := "", path := _} -> error;
-        #{scheme := Scheme, host := _} = Parsed ->
-            case lists:member(string:lowercase(Scheme), ["http", "https"])
-                andalso has_legal_port(Parsed) of
-                true -> text(Text);
-                false -> error
-            end;
-        #{host := _, port := _, path := ""} = Parsed ->
-            case has_legal_port(Parsed) of
-                true -> text(Text);
-                false -> error
-            end;
-        _ ->
-            error
-    end.
-
--spec parsed_url(string()) -> map().
-parsed_url(Url) ->
-    try uri_string:parse(Url) of
-        #{} = Parsed -> Parsed;
-        {error, _, _} -> #{}
-    catch
-        error:_ -> #{}
-    end.
-
--spec has_legal_port(map()) -> boolean().
-has_legal_port(Parsed) ->
-    case maps:get(port, Parsed, 80) of
-        Port when is_integer(Port) -> Port >= 1 andalso Port =< 65535;
-        _ -> false
-    end.
-
-%% Pairs
-
--type pair(Value) :: {binary(), Value}.
--type check() :: fun((string(), term()) -> {ok, pair(term())} | error).
-
--spec pairs(term(), check()) -> {ok, [pair(term())]} | error.
-pairs(Pairs, Check) when is_map(Pairs) ->
-    pairs(maps:to_list(Pairs), Check);
-pairs(Pairs, Check) ->
-    try
-        {ok, [begin
-                  {ok, Name} = characters(Key),
-                  {ok, Pair} = Check(Name, Value),
-                  Pair
-              end
-              || {Key, Value} <- all_pairs(Pairs)]}
-    catch
-        error:_ -> error
-    end.
-
-%% A comprehension passes over what is no pair.
--spec all_pairs([term()]) -> [{term(), term()}].
-all_pairs(Pairs) ->
-    [{_, _} = Pair || Pair <- Pairs].
-
-%% `name=value,name=value' with percent-encoding; empty members are allowed.
--spec encoded_pairs(string(), check()) -> {ok, [pair(term())]} | error.
-encoded_pairs(Text, Check) ->
-    Members = [Part || Part <- parts(Text), Part =/= ""],
-    try
-        pairs([begin
-                   [Name, Value] = string:split(Member, "="),
-                   {decoded(string:trim(Name)), decoded(string:trim(Value))}
-               end
-               || Member <- Members],
-              Check)
-    catch
-        error:_ -> error
-    end.
-
--spec decoded(string()) -> string().
-decoded(Text) ->
-    Encoded = unicode:characters_to_binary(Text),
-    Decoded = unicode:characters_to_list(percent_decoded(Encoded)),
-    true = is_list(Decoded),
-    Decoded.
-
--spec percent_decoded(binary()) -> binary().
-percent_decoded(<<$%, High, Low, Rest/binary>>) ->
-    <<(list_to_integer([High, Low], 16)), (percent_decoded(Rest))/binary>>;
-percent_decoded(<<C, Rest/binary>>) when C =/= $% ->
-    <<C, (percent_decoded(Rest))/binary>>;
-percent_decoded(<<>>) ->
-    <<>>.
-
--spec header(string(), term()) -> {ok, pair(binary())} | error.
-header(Name, Value) ->
-    Lowercase = string:lowercase(Name),
-    IsName = Lowercase =/= "" andalso lists:all(fun is_token/1, Lowercase),
-    case characters(Value) of
-        {ok, Text} when IsName ->
-            case lists:all(fun(C) -> C >= $\s andalso C < 127 end, Text) of
-                true -> {ok, {list_to_binary(Lowercase), list_to_binary(Text)}};
-                false -> error
-            end;
-        _ ->
-            error
-    end.
-
--spec is_token(char()) -> boolean().
-is_token(C) ->
-    (C >= $a andalso C =< $z) orelse (C >= $0 andalso C =< $9)
-        orelse lists:member(C, "!#$%&'*+-.^_`|~").
-
--spec attribute(string(), term()) -> {ok, pair(binary() | number() | boolean())} | error.
-attribute(Name, Value) ->
-    case {text(Name), attribute_value(Value)} of
-        {{ok, Key}, {ok, Checked}} -> {ok, {Key, Checked}};
-        _ -> error
-    end.
-
--spec attribute_value(term()) -> {ok, binary() | number() | boolean()} | error.
-attribute_value(Value) when is_boolean(Value); is_float(Value) ->
-    {ok, Value};
-attribute_value(Value) when is_integer(Value), Value >= -(1 bsl 63), Value < 1 bsl 63 ->
-    {ok, Value};
-attribute_value("") ->
-    {ok, <<>>};
-attribute_value(<<>>) ->
-    {ok, <<>>};
-attribute_value(Value) ->
-    with_text(Value, fun text/1).
 
 %% @doc The groups of VM figures.
 -spec groups() -> [erlmcp_instrumentation_vm:group()].
