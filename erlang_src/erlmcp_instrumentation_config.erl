@@ -3,8 +3,8 @@
 %% {@link spec/0} is the one table of all settings. A setting is taken from its
 %% environment variable, else from the application environment of
 %% `erlmcp_instrumentation', else from the table. A variable that is set to
-%% nothing counts as not set. Text from outside is compared with what is known
-%% and never turned into a new atom.
+%% nothing counts as not set. What is legal is told by
+%% {@link erlmcp_instrumentation_setting_type}.
 -module(erlmcp_instrumentation_config).
 
 -include_lib("kernel/include/logger.hrl").
@@ -14,8 +14,9 @@
 -export([format_error/1]).
 -export([expected/1]).
 -export([format_report/1]).
+-export([own_variable/1]).
 
--export_type([config/0, entry/0, key/0, type/0, error/0]).
+-export_type([config/0, entry/0, key/0, unit/0, error/0]).
 
 -define(APPLICATION, erlmcp_instrumentation).
 -define(MAX_VALUE_CHARS, 200).
@@ -24,19 +25,15 @@
 
 -type key() :: atom().
 -type config() :: #{key() => term()}.
--type type() ::
-    boolean
-    | ip
-    | {integer, Min :: integer(), Max :: integer()}
-    | {integer_or_off, Min :: integer(), Max :: integer()}
-    | collectors
-    | buckets.
+-type unit() ::
+    none | attributes | bytes | connections | events | links | metrics | milliseconds | records
+    | series | spans.
 -type entry() :: #{
     key := key(),
     variable := string(),
-    type := type(),
+    type := erlmcp_instrumentation_setting_type:type(),
     default := term(),
-    unit := none | connections | metrics | milliseconds | series,
+    unit := unit(),
     doc := binary()
 }.
 -type error() :: {bad_config, key(), Value :: term(), Expected :: binary()}.
@@ -52,25 +49,14 @@
 load() ->
     warn_of_unknown_keys(),
     case load(spec(), #{}) of
-        {ok, Config} -> check_ports(Config);
+        {ok, Config} -> check(Config);
         {error, _} = Error -> Error
     end.
 
 %% @doc What is expected of values of a type, as the end of a sentence.
--spec expected(type()) -> binary().
-expected(boolean) ->
-    <<"true or false">>;
-expected(ip) ->
-    <<"an IPv4 or IPv6 address, such as 127.0.0.1 or ::1">>;
-expected({integer, Min, Max}) ->
-    iolist_to_binary(io_lib:format("an integer from ~b to ~b", [Min, Max]));
-expected({integer_or_off, Min, Max}) ->
-    iolist_to_binary(io_lib:format("an integer from ~b to ~b, or off", [Min, Max]));
-expected(collectors) ->
-    Names = [atom_to_binary(Group) || Group <- groups()],
-    iolist_to_binary(["all, none, or a list of ", lists:join(", ", Names)]);
-expected(buckets) ->
-    <<"at least one number, each greater than the one before">>.
+-spec expected(erlmcp_instrumentation_setting_type:type()) -> binary().
+expected(Type) ->
+    erlmcp_instrumentation_setting_type:expected(Type).
 
 %% @doc A readable sentence for an error of {@link load/0}.
 -spec format_error(error()) -> binary().
@@ -78,7 +64,7 @@ format_error({bad_config, Key, Value, Expected}) ->
     Text = io_lib:format("~0tp", [Value], [{chars_limit, ?MAX_VALUE_CHARS}]),
     unicode:characters_to_binary(
         io_lib:format("~ts: the setting ~ts (environment variable ~ts) is ~ts, expected ~ts",
-                      [?APPLICATION, Key, variable(Key), Text, Expected])).
+                      [?APPLICATION, Key, variable_of(Key), Text, Expected])).
 
 %% @doc The text of this module's log reports.
 -spec format_report(logger:report()) -> {io:format(), [term()]}.
@@ -137,27 +123,40 @@ spec() ->
            none,
            <<"Upper bounds of the buckets of a histogram that declares none, without "
              "infinity (in the variable separated by commas). The default suits durations "
-             "in seconds.">>)].
+             "in seconds.">>)]
+        ++ erlmcp_instrumentation_otel_settings:spec().
+
+%% @doc The environment variable of a setting that is ours alone.
+-spec own_variable(key()) -> string().
+own_variable(Key) ->
+    "ERLMCP_" ++ string:uppercase(atom_to_list(Key)).
 
 %% Internals
 
--spec entry(key(), type(), term(), Unit, binary()) -> entry() when
-    Unit :: none | connections | metrics | milliseconds | series.
+-spec entry(key(), erlmcp_instrumentation_setting_type:type(), term(), unit(), binary()) ->
+    entry().
 entry(Key, Type, Default, Unit, Doc) ->
-    #{key => Key, variable => variable(Key), type => Type, default => Default,
+    #{key => Key, variable => own_variable(Key), type => Type, default => Default,
       unit => Unit, doc => Doc}.
 
--spec variable(key()) -> string().
-variable(Key) ->
-    "ERLMCP_" ++ string:uppercase(atom_to_list(Key)).
+%% The variable of any setting.
+-spec variable_of(key()) -> string().
+variable_of(Key) ->
+    case [Variable || #{key := Known, variable := Variable} <- spec(), Known =:= Key] of
+        [Variable] -> Variable;
+        [] -> own_variable(Key)
+    end.
 
 -spec load([entry()], config()) -> {ok, config()} | {error, error()}.
 load([], Config) ->
     {ok, Config};
 load([#{key := Key, type := Type} = Entry | Rest], Config) ->
     case value(Entry) of
-        {ok, Value} -> load(Rest, Config#{Key => Value});
-        {error, Bad} -> {error, {bad_config, Key, Bad, expected(Type)}}
+        {ok, Value} ->
+            load(Rest, Config#{Key => Value});
+        {error, Bad} ->
+            Shown = erlmcp_instrumentation_setting_type:shown(Type, Bad),
+            {error, {bad_config, Key, Shown, expected(Type)}}
     end.
 
 -spec value(entry()) -> {ok, term()} | {error, Bad :: term()}.
@@ -165,14 +164,22 @@ value(#{key := Key, variable := Variable, type := Type, default := Default}) ->
     case os:getenv(Variable, "") of
         "" ->
             Value = application:get_env(?APPLICATION, Key, Default),
-            or_bad(from_term(Type, Value), Value);
+            or_bad(erlmcp_instrumentation_setting_type:from_term(Type, Value), Value);
         Text ->
-            or_bad(from_text(Type, string:trim(Text)), Text)
+            or_bad(erlmcp_instrumentation_setting_type:from_text(Type, string:trim(Text)), Text)
     end.
 
 -spec or_bad({ok, term()} | error, term()) -> {ok, term()} | {error, Bad :: term()}.
 or_bad({ok, Value}, _Given) -> {ok, Value};
 or_bad(error, Given) -> {error, Given}.
+
+%% What one setting alone cannot tell.
+-spec check(config()) -> {ok, config()} | {error, error()}.
+check(Config) ->
+    case check_ports(Config) of
+        {ok, _} -> erlmcp_instrumentation_otel_config:check(Config);
+        {error, _} = Error -> Error
+    end.
 
 %% Two listeners on one port would fail at the second with an error that does
 %% not name the setting.
@@ -198,140 +205,6 @@ warn_of_unknown_keys() ->
                   report_cb => fun ?MODULE:format_report/1})
     end.
 
--spec groups() -> [erlmcp_instrumentation_vm:group()].
-groups() ->
-    [Group || {Group, _Module} <- erlmcp_instrumentation_vm:groups()].
-
 -spec default_groups() -> [erlmcp_instrumentation_vm:group()].
 default_groups() ->
-    groups() -- [msacc].
-
-%% Terms: the application environment and the defaults
-
--spec from_term(type(), term()) -> {ok, term()} | error.
-from_term(boolean, Value) when is_boolean(Value) ->
-    {ok, Value};
-from_term(ip, Value) ->
-    ip(Value);
-from_term({integer, Min, Max}, Value) when is_integer(Value), Value >= Min, Value =< Max ->
-    {ok, Value};
-from_term({integer_or_off, _Min, _Max}, off) ->
-    {ok, off};
-from_term({integer_or_off, Min, Max}, Value) ->
-    from_term({integer, Min, Max}, Value);
-from_term(collectors, all) ->
-    {ok, groups()};
-from_term(collectors, none) ->
-    {ok, []};
-from_term(collectors, Value) ->
-    collectors(Value);
-from_term(buckets, Value) ->
-    buckets(Value);
-from_term(_Type, _Value) ->
-    error.
-
--spec ip(term()) -> {ok, string()} | error.
-ip(Value) when is_binary(Value) ->
-    ip(unicode:characters_to_list(Value));
-ip(Value) when is_list(Value) ->
-    try inet:parse_address(Value) of
-        {ok, Address} -> ip(Address);
-        {error, einval} -> error
-    catch
-        error:_ -> error
-    end;
-ip(Value) ->
-    case inet:is_ip_address(Value) of
-        true -> {ok, inet:ntoa(Value)};
-        false -> error
-    end.
-
-%% In the order of the groups, each at most once.
--spec collectors(term()) -> {ok, [erlmcp_instrumentation_vm:group()]} | error.
-collectors(Value) ->
-    Groups = groups(),
-    try lists:all(fun(Group) -> lists:member(Group, Groups) end, Value) of
-        true -> {ok, [Group || Group <- Groups, lists:member(Group, Value)]};
-        false -> error
-    catch
-        %% Not a list, or an improper one.
-        error:_ -> error
-    end.
-
--spec buckets(term()) -> {ok, [float(), ...]} | error.
-buckets([_ | _] = Value) ->
-    try [float(Bound) || Bound <- Value] of
-        Bounds ->
-            case lists:usort(Bounds) =:= Bounds of
-                true -> {ok, Bounds};
-                false -> error
-            end
-    catch
-        error:_ -> error
-    end;
-buckets(_) ->
-    error.
-
-%% Texts: the environment variables
-
--spec from_text(type(), string()) -> {ok, term()} | error.
-from_text(boolean, Text) ->
-    case string:lowercase(Text) of
-        "true" -> {ok, true};
-        "false" -> {ok, false};
-        _ -> error
-    end;
-from_text(ip, Text) ->
-    ip(Text);
-from_text({integer_or_off, Min, Max}, Text) ->
-    case string:lowercase(Text) of
-        "off" -> {ok, off};
-        _ -> from_text({integer, Min, Max}, Text)
-    end;
-from_text({integer, _Min, _Max} = Type, Text) ->
-    case string:to_integer(Text) of
-        {Value, ""} when is_integer(Value) -> from_term(Type, Value);
-        _ -> error
-    end;
-from_text(collectors, Text) ->
-    case string:lowercase(Text) of
-        "all" -> from_term(collectors, all);
-        "none" -> from_term(collectors, none);
-        Names -> collectors([group(Name) || Name <- parts(Names)])
-    end;
-from_text(buckets, Text) ->
-    buckets([number(Part) || Part <- parts(Text)]).
-
--spec parts(string()) -> [string()].
-parts(Text) ->
-    [string:trim(Part) || Part <- string:split(Text, ",", all)].
-
-%% A name that is no group stays a string and so is refused.
--spec group(string()) -> erlmcp_instrumentation_vm:group() | string().
-group(Name) ->
-    case [Group || Group <- groups(), atom_to_list(Group) =:= Name] of
-        [Group] -> Group;
-        [] -> Name
-    end.
-
-%% Also forms that Erlang does not read as a float: 5, 1e-3.
--spec number(string()) -> number() | not_a_number.
-number(Text) ->
-    case string:to_float(Text) of
-        {Value, ""} when is_float(Value) ->
-            Value;
-        _ ->
-            case string:to_integer(Text) of
-                {Value, ""} when is_integer(Value) -> Value;
-                {Value, [E | Exponent]} when is_integer(Value), (E =:= $e orelse E =:= $E) ->
-                    scaled(Value, Exponent);
-                _ -> not_a_number
-            end
-    end.
-
--spec scaled(integer(), string()) -> float() | not_a_number.
-scaled(Mantissa, Exponent) ->
-    case string:to_float(integer_to_list(Mantissa) ++ ".0e" ++ Exponent) of
-        {Value, ""} when is_float(Value) -> Value;
-        _ -> not_a_number
-    end.
+    erlmcp_instrumentation_setting_type:groups() -- [msacc].

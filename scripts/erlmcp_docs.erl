@@ -29,7 +29,7 @@ configuration() ->
         "Each setting is read when the application starts: the environment variable wins over the\n"
         "application environment, which wins over the default. An empty variable counts as not set.\n"
         "A value that is not legal stops the start with a message that names the setting, the value\n"
-        "and what is expected.\n\n"
+        "and what is expected; the values of headers are never shown.\n\n"
         "```erlang\n"
         "[{erlmcp_instrumentation, [\n"
         "    {http_ip, \"0.0.0.0\"},\n"
@@ -38,6 +38,7 @@ configuration() ->
         "```\n\n"
         "```sh\n"
         "ERLMCP_HTTP_IP=0.0.0.0 ERLMCP_SERIES_LIMIT=5000 bin/my_release foreground\n"
+        "OTEL_SERVICE_NAME=mcp OTEL_EXPORTER_OTLP_ENDPOINT=http://collector:4318 bin/my_release foreground\n"
         "```\n",
         [entry(Entry) || Entry <- erlmcp_instrumentation_config:spec()]
     ]).
