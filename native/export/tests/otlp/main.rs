@@ -1,0 +1,5 @@
+//! The OTLP exporter against receivers that decode with what others wrote.
+
+mod common;
+mod delivery;
+mod receiver;
