@@ -97,10 +97,18 @@ impl Delivery {
                 Outcome::GivenUp(reason) => self.give_up(batch, reason).await,
                 Outcome::TooLarge => match batch.halves() {
                     Ok((first, second)) => batches.extend([second, first]),
-                    Err(batch) => batch.custody.settle(Fate::Dropped(DropReason::TooLarge)),
+                    Err(batch) => self.too_large(batch),
                 },
             }
         }
+    }
+
+    fn too_large(&self, batch: Batch) {
+        self.reporter.say(DiagnosticLevel::Error, Kind::TooLarge, || {
+            let (signal, bytes) = (self.ledger.signal, batch.request.body.len());
+            format!("A record of {signal} was dropped: {bytes} bytes are too many for {}", self.url)
+        });
+        batch.custody.settle(Fate::Dropped(DropReason::TooLarge));
     }
 
     /// Puts a batch into the spool, if there is one, and drops it otherwise.
@@ -223,7 +231,7 @@ impl Delivery {
             Answer::Later { why, .. } => {
                 if !self.down.swap(true, Relaxed) {
                     self.reporter.say(DiagnosticLevel::Warning, Kind::Failing, || {
-                        format!("{} cannot be sent to {}: {why}. Retrying", self.url, signal)
+                        format!("{signal} cannot be sent to {}, which is retried: {why}", self.url)
                     });
                 }
             }

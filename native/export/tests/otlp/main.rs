@@ -2,4 +2,6 @@
 
 mod common;
 mod delivery;
+mod ending;
+mod faults;
 mod receiver;
