@@ -5,3 +5,5 @@ mod delivery;
 mod ending;
 mod faults;
 mod receiver;
+mod spool;
+mod tls;
