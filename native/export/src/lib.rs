@@ -52,6 +52,7 @@ mod json;
 mod lifecycle;
 mod listen;
 mod negotiate;
+pub mod otlp;
 mod phase;
 mod process;
 mod rfc3339;

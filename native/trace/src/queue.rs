@@ -56,6 +56,8 @@ pub struct QueueStats {
     pub held_bytes: u64,
     /// Most records that may be held.
     pub capacity: u64,
+    /// Most bytes of records that may be held.
+    pub capacity_bytes: u64,
 }
 
 /// There was no room for a record; it has been counted.
@@ -188,7 +190,11 @@ impl Queue {
     #[must_use]
     pub fn stats(&self) -> QueueStats {
         let limits = *self.limits.lock();
-        let mut stats = QueueStats { capacity: u64::from(limits.records), ..QueueStats::default() };
+        let mut stats = QueueStats {
+            capacity: u64::from(limits.records),
+            capacity_bytes: limits.bytes,
+            ..QueueStats::default()
+        };
         let (mut records, mut bytes) =
             (self.free_records.load(Ordering::Relaxed), self.free_bytes.load(Ordering::Relaxed));
         for shard in self.shards.read().iter() {
