@@ -61,6 +61,7 @@ mod server;
 mod source;
 mod stats;
 mod timed_stream;
+mod traces;
 mod vm;
 
 pub use config::ServerConfig;
@@ -70,4 +71,8 @@ pub use inquiry::Reply;
 pub use process::ProcessFigures;
 pub use server::{Server, Sources, Stopped};
 pub use source::{MetricSource, RegistrySource, SourceError};
+pub use traces::{
+    DecodedSpans, EventView, LinkView, Origin, SpanKind, SpanView, StatusView, TraceRing,
+    TraceRingLimits, TraceRingStats, ValueView, decode_spans,
+};
 pub use vm::{VmReply, VmSource};

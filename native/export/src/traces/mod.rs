@@ -1,0 +1,15 @@
+//! The recent traces of this node: kept in a ring, shown on a page.
+
+mod kept;
+mod origin;
+mod ring;
+#[cfg(test)]
+pub(crate) mod sample;
+mod view;
+mod wire;
+
+pub use origin::Origin;
+pub use ring::{TraceRing, TraceRingLimits, TraceRingStats};
+pub use view::{
+    DecodedSpans, EventView, LinkView, SpanKind, SpanView, StatusView, ValueView, decode_spans,
+};
