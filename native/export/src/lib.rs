@@ -44,6 +44,7 @@ mod config;
 mod connection;
 mod error;
 mod family;
+mod file_exporter;
 mod flight;
 mod gzip;
 mod health;
@@ -52,6 +53,7 @@ mod json;
 mod lifecycle;
 mod listen;
 mod negotiate;
+mod otlp_json;
 mod phase;
 mod process;
 mod rfc3339;
@@ -66,6 +68,9 @@ mod vm;
 
 pub use config::ServerConfig;
 pub use error::StartError;
+pub use file_exporter::{
+    FileExportError, FileExporter, FileExporterConfig, FileExporterStats, OnFileError, RequestKind,
+};
 pub use health::{Check, HealthReply, HealthReport, HealthSource, Probe};
 pub use inquiry::Reply;
 pub use process::ProcessFigures;

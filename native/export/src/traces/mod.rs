@@ -13,3 +13,4 @@ pub use ring::{TraceRing, TraceRingLimits, TraceRingStats};
 pub use view::{
     DecodedSpans, EventView, LinkView, SpanKind, SpanView, StatusView, ValueView, decode_spans,
 };
+pub(crate) use wire::Bodies;

@@ -51,8 +51,4 @@ impl Origin {
     pub(crate) fn is_of(&self, resource: &[u8], scope: &[u8]) -> bool {
         self.resource == resource && self.scope == scope
     }
-
-    pub(crate) fn bytes(&self) -> (&[u8], &[u8]) {
-        (&self.resource, &self.scope)
-    }
 }

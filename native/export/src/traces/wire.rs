@@ -19,6 +19,11 @@ impl<'a> Bodies<'a> {
     pub(crate) fn of(records: &'a [u8]) -> Self {
         Self { rest: records }
     }
+
+    /// Bytes that have not been read.
+    pub(crate) fn left(&self) -> usize {
+        self.rest.len()
+    }
 }
 
 impl<'a> Iterator for Bodies<'a> {
