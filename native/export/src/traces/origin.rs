@@ -3,10 +3,12 @@
 use opentelemetry_proto::tonic::common::v1::InstrumentationScope;
 use opentelemetry_proto::tonic::common::v1::any_value::Value;
 use opentelemetry_proto::tonic::resource::v1::Resource;
+use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans};
 use prost::Message;
 
-/// The encoded bodies of a `Resource` and an `InstrumentationScope`, which all
-/// records of a buffer share.
+/// An encoded resource and an encoded scope, which all records of a buffer
+/// share. Both with tag and length, as field 1 of the message that they are in:
+/// that is the same field for spans, metrics and log records.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Origin {
     resource: Vec<u8>,
@@ -18,7 +20,7 @@ pub struct Origin {
 const SERVICE_NAME: &str = "service.name";
 
 impl Origin {
-    /// From the bodies of the two messages, without tag and length.
+    /// From the two fields. What cannot be decoded is taken for absent.
     #[must_use]
     pub fn new(resource: &[u8], scope: &[u8]) -> Self {
         let mut origin =
@@ -37,17 +39,15 @@ impl Origin {
         &self.service
     }
 
-    /// The resource; nothing when its bytes cannot be decoded.
     pub(crate) fn resource(&self) -> Option<Resource> {
-        Resource::decode(self.resource.as_slice()).ok()
+        ResourceSpans::decode(self.resource.as_slice()).ok()?.resource
     }
 
-    /// The scope; nothing when its bytes cannot be decoded.
     pub(crate) fn scope(&self) -> Option<InstrumentationScope> {
-        InstrumentationScope::decode(self.scope.as_slice()).ok()
+        ScopeSpans::decode(self.scope.as_slice()).ok()?.scope
     }
 
-    /// Whether these are the bodies that it was made of.
+    /// Whether these are the fields that it was made of.
     pub(crate) fn is_of(&self, resource: &[u8], scope: &[u8]) -> bool {
         self.resource == resource && self.scope == scope
     }

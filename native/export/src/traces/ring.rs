@@ -158,9 +158,9 @@ impl TraceRing {
         Self { held: Mutex::new(held), limit }
     }
 
-    /// Takes a copy of a buffer of encoded spans. `resource` and `scope` are
-    /// the bodies of the messages that frame them. Copies and looks at a few
-    /// fields; decodes nothing.
+    /// Takes a copy of a buffer of encoded spans. `resource` and `scope` frame
+    /// them, as [`Origin::new`] has them. It copies and looks at a few
+    /// fields, and decodes nothing.
     pub fn add(&self, resource: &[u8], scope: &[u8], records: &Records) {
         let now = Instant::now();
         let mut held = self.held.lock();
