@@ -1,6 +1,7 @@
 //! Everything of the instrumentation library that does I/O.
 //!
-//! Here that is the HTTP server for scrapes and health probes. It knows no
+//! Here that is the HTTP server for scrapes, health probes and recent traces, and
+//! the files that telemetry can be written to. It knows no
 //! Erlang: what it needs of the Erlang VM it asks for through [`VmSource`] and
 //! [`HealthSource`], waits a bounded time, and goes on without.
 //!
@@ -26,7 +27,8 @@
 //! }
 //!
 //! let metrics = RegistrySource::new(Registry::new(Options::default()))?;
-//! let sources = Sources { metrics: Arc::new(metrics), vm: None, health: Arc::new(Always) };
+//! let metrics = Arc::new(metrics);
+//! let sources = Sources { metrics, vm: None, health: Arc::new(Always), traces: None };
 //! let server = Server::start(ServerConfig::default(), sources)?;
 //! server.stop(Duration::from_secs(5));
 //! # Ok::<(), Box<dyn std::error::Error>>(())
@@ -38,6 +40,7 @@
 )]
 
 mod accept;
+mod answer;
 mod app;
 mod body;
 mod config;
@@ -77,7 +80,7 @@ pub use process::ProcessFigures;
 pub use server::{Server, Sources, Stopped};
 pub use source::{MetricSource, RegistrySource, SourceError};
 pub use traces::{
-    DecodedSpans, EventView, LinkView, Origin, SpanKind, SpanView, StatusView, TraceRing,
-    TraceRingLimits, TraceRingStats, ValueView, decode_spans,
+    DebugTraces, DecodedSpans, EventView, LinkView, Origin, SpanKind, SpanView, StatusView,
+    TraceRing, TraceRingLimits, TraceRingStats, TraceSource, Traces, ValueView, decode_spans,
 };
 pub use vm::{VmReply, VmSource};
