@@ -27,7 +27,9 @@ impl List<'_> {
         page::header(&mut out, &self.aside());
         // Writing to a string does not fail, here and below.
         let _ = writeln!(out, "<main class=\"list\"><h1 class=\"sr\">Recent traces</h1>");
-        self.push_filters(&mut out);
+        if self.selected.all > 0 {
+            self.push_filters(&mut out);
+        }
         if self.selected.all == 0 {
             out.push_str(EMPTY);
         } else if self.selected.traces.is_empty() {
@@ -47,7 +49,7 @@ impl List<'_> {
 
     fn aside(&self) -> String {
         format!(
-            "<p class=\"held\">{} <span class=\"wide\">in {}</span></p>",
+            "<p class=\"held\">{} <span class=\"wide\">· {}</span></p>",
             Plural(self.selected.all as u64, "trace"),
             Plural(self.stats.spans, "span"),
         )

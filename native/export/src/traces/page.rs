@@ -51,9 +51,11 @@ pub(crate) fn notice(title: &str, text: &str) -> String {
 
 /// Appends the bar at the top. `aside` is markup.
 pub(crate) fn header(out: &mut String, aside: &str) {
+    // Without, this is a page below the list.
+    let up = if aside.is_empty() { " up" } else { "" };
     let _ = write!(
         out,
-        "<header><a class=\"home\" href=\"/debug/traces\">Traces</a>{aside}</header>\n"
+        "<header><a class=\"home{up}\" href=\"/debug/traces\">Traces</a>{aside}</header>\n"
     );
 }
 

@@ -23,9 +23,10 @@ pub(crate) fn html(trace_id: TraceId, waterfall: &Waterfall) -> String {
     let _ = writeln!(out, "<main class=\"trace\">");
     push_title(&mut out, trace_id, waterfall);
     push_ruler(&mut out, waterfall);
-    let first_error = waterfall.rows.iter().position(|row| row.span.is_error());
+    let only = (waterfall.rows.len() == 1).then_some(0);
+    let cause = first_cause(&waterfall.rows).or(only);
     for (place, row) in waterfall.rows.iter().take(MAX_ROWS).enumerate() {
-        push_span(&mut out, row, waterfall, first_error == Some(place));
+        push_span(&mut out, row, waterfall, cause == Some(place));
     }
     let _ = writeln!(out, "</div>");
     if waterfall.rows.len() > MAX_ROWS {
@@ -41,6 +42,20 @@ pub(crate) fn html(trace_id: TraceId, waterfall: &Waterfall) -> String {
     let _ = writeln!(out, "</main>");
     let title = waterfall.rows.first().map_or("Trace", |row| row.span.name.as_str());
     page::document(title, &out)
+}
+
+/// The first error that no error below it explains: where one wants to look.
+fn first_cause(rows: &[Row]) -> Option<usize> {
+    let mut errors = rows.iter().enumerate().filter(|(_, row)| row.span.is_error());
+    let (mut place, mut cause) = errors.next()?;
+    let is_above = |cause: &Row, place: usize, row: &Row, at: usize| {
+        let between = rows.get(at + 1..place).unwrap_or_default();
+        row.depth > cause.depth && between.iter().all(|row| row.depth > cause.depth)
+    };
+    while let Some((next, row)) = errors.next().filter(|(n, row)| is_above(cause, *n, row, place)) {
+        (place, cause) = (next, row);
+    }
+    Some(place)
 }
 
 fn push_title(out: &mut String, trace_id: TraceId, waterfall: &Waterfall) {
@@ -166,14 +181,6 @@ fn push_details(out: &mut String, row: &Row, waterfall: &Waterfall) {
         let _ = write!(out, "<p class=\"status bad\">{}</p>", Text(message));
     }
     push_attributes(out, "Attributes", &span.attributes, span.dropped_attributes);
-    for event in &span.events {
-        push_event(out, event, span);
-    }
-    push_dropped(out, span.dropped_events, "event");
-    for link in &span.links {
-        push_link(out, link);
-    }
-    push_dropped(out, span.dropped_links, "link");
     let _ = write!(
         out,
         "<section><h2>Span</h2><dl><dt>kind</dt><dd>{}</dd><dt>status</dt><dd>{}</dd>\
@@ -199,7 +206,16 @@ fn push_details(out: &mut String, row: &Row, waterfall: &Waterfall) {
         let _ =
             write!(out, "<dt>scope</dt><dd>{} {}</dd>", Text(&scope.name), Text(&scope.version));
     }
-    let _ = write!(out, "</dl></section></div>");
+    let _ = write!(out, "</dl></section>");
+    for event in &span.events {
+        push_event(out, event, span);
+    }
+    push_dropped(out, span.dropped_events, "event");
+    for link in &span.links {
+        push_link(out, link);
+    }
+    push_dropped(out, span.dropped_links, "link");
+    let _ = write!(out, "</div>");
 }
 
 fn push_attributes(
@@ -327,5 +343,68 @@ const fn kind(kind: SpanKind) -> &'static str {
     match kind {
         SpanKind::Unspecified => "not said",
         kind => kind.as_str(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::traces::ring::{TraceRing, TraceRingLimits};
+    use crate::traces::sample::{attribute, failed, records, span};
+    use opentelemetry_proto::tonic::common::v1::any_value::Value;
+    use opentelemetry_proto::tonic::trace::v1::{Span, span as proto};
+
+    fn waterfall(spans: &[Span]) -> Waterfall {
+        let ring = TraceRing::new(TraceRingLimits::default());
+        ring.add(b"", b"", &records(spans));
+        Waterfall::of(&ring.spans())
+    }
+
+    #[test]
+    fn the_cause_is_the_first_error_without_one_below() {
+        let spans = [
+            failed(span(1, 1, None, "root", 0, 9)),
+            span(1, 2, Some(1), "fine", 1, 1),
+            failed(span(1, 3, Some(1), "outer", 2, 5)),
+            failed(span(1, 4, Some(3), "inner", 3, 2)),
+            failed(span(1, 5, Some(1), "later", 8, 1)),
+        ];
+        assert_eq!(first_cause(&waterfall(&spans).rows), Some(3));
+        assert_eq!(first_cause(&waterfall(&spans[4..]).rows), Some(0));
+        assert_eq!(first_cause(&waterfall(&spans[1..2]).rows), None);
+    }
+
+    /// Every text of a span is hostile; the page has no element of its making.
+    #[test]
+    fn no_text_becomes_markup() {
+        let hostile = "</script></style></summary>\"'><script>alert(1)</script><x y='z' onload=a>";
+        let pair = |value| attribute(hostile, value);
+        let mut sample = failed(span(1, 1, None, hostile, 0, 1));
+        if let Some(status) = &mut sample.status {
+            status.message = hostile.into();
+        }
+        sample.trace_state = hostile.into();
+        sample.attributes = vec![pair(Value::StringValue(hostile.into()))];
+        let stack = |key| attribute(key, Value::StringValue(hostile.into()));
+        let keys = [EXCEPTION_TYPE, EXCEPTION_MESSAGE, EXCEPTION_STACKTRACE, hostile];
+        sample.events = [EXCEPTION, hostile]
+            .map(|name| proto::Event {
+                name: name.into(),
+                attributes: keys.map(stack).to_vec(),
+                ..proto::Event::default()
+            })
+            .to_vec();
+        sample.links = vec![proto::Link {
+            trace_state: hostile.into(),
+            attributes: vec![pair(Value::BytesValue(vec![1]))],
+            ..proto::Link::default()
+        }];
+        let page = html(TraceId::from_bytes([1; 16]).unwrap(), &waterfall(&[sample]));
+        assert!(!page.contains("<x ") && !page.contains("alert(1)<"));
+        assert_eq!(page.matches("<script>").count(), 1);
+        assert_eq!(page.matches("</script>").count(), 1);
+        assert_eq!(page.matches("</style>").count(), 1);
+        assert_eq!(page.matches("<details").count(), page.matches("</details>").count());
+        assert!(page.matches("&lt;script&gt;").count() >= 15);
     }
 }
