@@ -53,9 +53,9 @@ pub(crate) fn notice(title: &str, text: &str) -> String {
 pub(crate) fn header(out: &mut String, aside: &str) {
     // Without, this is a page below the list.
     let up = if aside.is_empty() { " up" } else { "" };
-    let _ = write!(
+    let _ = writeln!(
         out,
-        "<header><a class=\"home{up}\" href=\"/debug/traces\">Traces</a>{aside}</header>\n"
+        "<header><a class=\"home{up}\" href=\"/debug/traces\">Traces</a>{aside}</header>"
     );
 }
 
