@@ -1,6 +1,7 @@
 //! Taking connections in.
 
 use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -55,9 +56,9 @@ impl Door {
         let mut pause = FIRST_PAUSE;
         loop {
             match listener.accept().await {
-                Ok((stream, _)) => {
+                Ok((stream, peer)) => {
                     pause = FIRST_PAUSE;
-                    self.admit(stream);
+                    self.admit(stream, peer);
                 }
                 Err(error) => {
                     self.app.stats.accept_error();
@@ -70,12 +71,12 @@ impl Door {
         }
     }
 
-    fn admit(&self, stream: tokio::net::TcpStream) {
+    fn admit(&self, stream: tokio::net::TcpStream, peer: SocketAddr) {
         if let Some(opened) = self.lifecycle.open_connection(self.max_connections) {
             let (app, lifecycle) = (Arc::clone(&self.app), Arc::clone(&self.lifecycle));
             let limits = self.limits;
             tokio::spawn(async move {
-                connection::serve(stream, app, limits, lifecycle).await;
+                connection::serve(stream, peer.ip(), app, limits, lifecycle).await;
                 drop(opened);
             });
             return;

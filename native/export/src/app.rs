@@ -1,18 +1,20 @@
 //! Requests to responses.
 
 use std::convert::Infallible;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
 use erlmcp_metrics::exposition::Scope;
 use hyper::body::Incoming;
 use hyper::header::{
-    ALLOW, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderName,
-    HeaderValue, VARY, X_CONTENT_TYPE_OPTIONS,
+    ALLOW, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderValue,
+    VARY, X_CONTENT_TYPE_OPTIONS,
 };
 use hyper::{Method, Request, Response, StatusCode};
 
-use crate::body::{Payload, PayloadBody};
+use crate::answer::{Answer, JSON};
+use crate::body::PayloadBody;
 use crate::health::{Health, Probe};
 use crate::negotiate;
 use crate::phase::PhaseCell;
@@ -20,25 +22,17 @@ use crate::route::{self, Route};
 use crate::scrape::Scraper;
 use crate::source::MetricSource;
 use crate::stats::{OTHER_PATH, Stats};
+use crate::traces::{Asked, TraceEndpoint};
 
 /// What all connections serve.
 pub(crate) struct App {
     pub(crate) scraper: Scraper,
     pub(crate) metrics: Arc<dyn MetricSource>,
     pub(crate) health: Health,
+    pub(crate) traces: TraceEndpoint,
     pub(crate) stats: Arc<Stats>,
 }
 
-/// A response before it is made for one connection.
-struct Answer {
-    status: StatusCode,
-    content_type: &'static str,
-    headers: Vec<(HeaderName, &'static str)>,
-    payload: Arc<Payload>,
-}
-
-const PLAIN: &str = "text/plain; charset=utf-8";
-const JSON: &str = "application/json";
 const ALLOWED: &str = "GET, HEAD";
 
 impl App {
@@ -46,6 +40,7 @@ impl App {
     pub(crate) async fn respond(
         self: Arc<Self>,
         request: Request<Incoming>,
+        peer: IpAddr,
         phase: PhaseCell,
     ) -> Result<Response<PayloadBody>, Infallible> {
         let responding = phase.respond();
@@ -54,7 +49,7 @@ impl App {
         let answer = match known {
             None => not_found(),
             Some(_) if !readable => method_not_allowed(),
-            Some(path) => self.answer(path.route, request.headers()).await,
+            Some(path) => self.answer(path.route, &request, peer).await,
         };
         self.stats.request(known.map_or(OTHER_PATH, |path| path.path), answer.status.as_u16());
 
@@ -77,11 +72,15 @@ impl App {
         Ok(response)
     }
 
-    async fn answer(&self, route: Route, headers: &HeaderMap) -> Answer {
+    async fn answer(&self, route: Route, request: &Request<Incoming>, peer: IpAddr) -> Answer {
+        let (uri, headers) = (request.uri(), request.headers());
         match route {
-            Route::Index => text(StatusCode::OK, format!("erlmcp metrics\n\n{}", route::list())),
+            Route::Index => {
+                Answer::text(StatusCode::OK, format!("erlmcp metrics\n\n{}", route::list()))
+            }
             Route::Metrics(scope) => self.metrics(scope, headers).await,
             Route::Health(probe) => self.health(probe).await,
+            Route::Traces(view) => self.traces.answer(Asked { view, peer, uri, headers }).await,
         }
     }
 
@@ -102,7 +101,7 @@ impl App {
                 Answer { status: StatusCode::OK, content_type, headers, payload }
             }
             Err(failed) => {
-                let failed = text(StatusCode::INTERNAL_SERVER_ERROR, format!("{failed}\n"));
+                let failed = Answer::text(StatusCode::INTERNAL_SERVER_ERROR, format!("{failed}\n"));
                 Answer { headers: vec![vary], ..failed }
             }
         }
@@ -114,20 +113,15 @@ impl App {
             true => StatusCode::OK,
             false => StatusCode::SERVICE_UNAVAILABLE,
         };
-        Answer { content_type: JSON, ..text(status, verdict.json) }
+        Answer { content_type: JSON, ..Answer::text(status, verdict.json) }
     }
 }
 
-fn text(status: StatusCode, body: String) -> Answer {
-    let payload = Arc::new(Payload::from(body));
-    Answer { status, content_type: PLAIN, headers: Vec::new(), payload }
-}
-
 fn not_found() -> Answer {
-    text(StatusCode::NOT_FOUND, format!("no such path; there are\n\n{}", route::list()))
+    Answer::text(StatusCode::NOT_FOUND, format!("no such path; there are\n\n{}", route::list()))
 }
 
 fn method_not_allowed() -> Answer {
     let body = format!("this server only reads: use one of {ALLOWED}\n");
-    Answer { headers: vec![(ALLOW, ALLOWED)], ..text(StatusCode::METHOD_NOT_ALLOWED, body) }
+    Answer { headers: vec![(ALLOW, ALLOWED)], ..Answer::text(StatusCode::METHOD_NOT_ALLOWED, body) }
 }

@@ -4,6 +4,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use crate::error::StartError;
+use crate::traces::DebugTraces;
 
 /// Where the server listens, what it shows and what it puts up with.
 #[derive(Debug, Clone)]
@@ -35,6 +36,8 @@ pub struct ServerConfig {
     pub max_header_bytes: usize,
     /// Whether `/metrics` includes the `process_*` families. Default: yes.
     pub process_metrics: bool,
+    /// Who may see `/debug/traces`. Default: [`DebugTraces::Loopback`].
+    pub debug_traces: DebugTraces,
     /// The version that `/health` reports. Default: this crate's.
     pub version: String,
     /// The node name that `/health` reports until the Erlang VM has given its
@@ -55,6 +58,7 @@ impl Default for ServerConfig {
             max_headers: 64,
             max_header_bytes: 16 * 1024,
             process_metrics: true,
+            debug_traces: DebugTraces::default(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             node: "nonode@nohost".to_owned(),
         }

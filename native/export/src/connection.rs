@@ -1,6 +1,7 @@
 //! One connection, from its first byte to its last.
 
 use std::io;
+use std::net::IpAddr;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -38,6 +39,7 @@ const LINGER_BYTES: usize = 256 * 1024;
 /// Serves a connection until the client or the server has had enough.
 pub(crate) async fn serve(
     stream: TcpStream,
+    peer: IpAddr,
     app: Arc<App>,
     limits: Limits,
     lifecycle: Arc<Lifecycle>,
@@ -47,7 +49,7 @@ pub(crate) async fn serve(
     let _ = stream.set_nodelay(true);
     let phase = PhaseCell::new();
     let mut stream = TimedStream::new(stream, limits.deadlines, phase.clone());
-    let result = converse(&mut stream, &app, limits, &phase, &lifecycle).await;
+    let result = converse(&mut stream, peer, &app, limits, &phase, &lifecycle).await;
 
     let cut = match (stream.missed(), result) {
         (Some(Missed::Idle), _) | (None, Ok(())) => None,
@@ -72,12 +74,13 @@ pub(crate) async fn serve(
 
 async fn converse(
     stream: &mut TimedStream<TcpStream>,
+    peer: IpAddr,
     app: &Arc<App>,
     limits: Limits,
     phase: &PhaseCell,
     lifecycle: &Lifecycle,
 ) -> hyper::Result<()> {
-    let service = service_fn(|request| Arc::clone(app).respond(request, phase.clone()));
+    let service = service_fn(|request| Arc::clone(app).respond(request, peer, phase.clone()));
     let connection = Builder::new()
         // The stream keeps this deadline and others: see there.
         .header_read_timeout(None)

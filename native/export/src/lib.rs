@@ -1,6 +1,7 @@
 //! Everything of the instrumentation library that does I/O.
 //!
-//! Here that is the HTTP server for scrapes and health probes. It knows no
+//! Here that is the HTTP server for scrapes, health probes and recent traces, and
+//! the files that telemetry can be written to. It knows no
 //! Erlang: what it needs of the Erlang VM it asks for through [`VmSource`] and
 //! [`HealthSource`], waits a bounded time, and goes on without.
 //!
@@ -26,7 +27,8 @@
 //! }
 //!
 //! let metrics = RegistrySource::new(Registry::new(Options::default()))?;
-//! let sources = Sources { metrics: Arc::new(metrics), vm: None, health: Arc::new(Always) };
+//! let metrics = Arc::new(metrics);
+//! let sources = Sources { metrics, vm: None, health: Arc::new(Always), traces: None };
 //! let server = Server::start(ServerConfig::default(), sources)?;
 //! server.stop(Duration::from_secs(5));
 //! # Ok::<(), Box<dyn std::error::Error>>(())
@@ -38,12 +40,14 @@
 )]
 
 mod accept;
+mod answer;
 mod app;
 mod body;
 mod config;
 mod connection;
 mod error;
 mod family;
+mod file_exporter;
 mod flight;
 mod gzip;
 mod health;
@@ -53,6 +57,7 @@ mod lifecycle;
 mod listen;
 mod negotiate;
 pub mod otlp;
+mod otlp_json;
 mod phase;
 mod process;
 mod rfc3339;
@@ -62,13 +67,21 @@ mod server;
 mod source;
 mod stats;
 mod timed_stream;
+mod traces;
 mod vm;
 
 pub use config::ServerConfig;
 pub use error::StartError;
+pub use file_exporter::{
+    FileExportError, FileExporter, FileExporterConfig, FileExporterStats, OnFileError, RequestKind,
+};
 pub use health::{Check, HealthReply, HealthReport, HealthSource, Probe};
 pub use inquiry::Reply;
 pub use process::ProcessFigures;
 pub use server::{Server, Sources, Stopped};
 pub use source::{MetricSource, RegistrySource, SourceError};
+pub use traces::{
+    DebugTraces, DecodedSpans, EventView, LinkView, Origin, SpanKind, SpanView, StatusView,
+    TraceRing, TraceRingLimits, TraceRingStats, TraceSource, Traces, ValueView, decode_spans,
+};
 pub use vm::{VmReply, VmSource};

@@ -55,6 +55,19 @@ pub(crate) fn gzip(headers: &HeaderMap) -> bool {
     gzip > 0 && gzip >= identity.unwrap_or(0)
 }
 
+/// Whether a client likes JSON better than HTML. Without a word about either,
+/// it gets HTML.
+pub(crate) fn prefers_json_to_html(headers: &HeaderMap) -> bool {
+    let ranges: Vec<MediaRange> =
+        elements(headers, &ACCEPT).filter_map(|element| MediaRange::parse(&element)).collect();
+    let weight = |kind: &str, subtype: &str| {
+        let fits = ranges.iter().filter_map(|range| Some((range.names(kind, subtype)?, range)));
+        let closest = fits.max_by_key(|(specificity, range)| (*specificity, range.weight));
+        closest.map_or(0, |(_, range)| range.weight)
+    };
+    weight("application", "json") > weight("text", "html")
+}
+
 /// How well a media range fits a format.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Fit {
@@ -104,18 +117,26 @@ impl MediaRange {
         })
     }
 
+    /// How closely this range names a type, parameters aside; nothing when it
+    /// does not fit.
+    fn names(&self, kind: &str, subtype: &str) -> Option<u8> {
+        match (self.kind.as_str(), self.subtype.as_str()) {
+            ("*", "*") => Some(0),
+            (k, "*") if k == kind => Some(1),
+            (k, s) if k == kind && s == subtype => Some(2),
+            _ => None,
+        }
+    }
+
     /// How closely this range names the format; nothing when it does not fit.
     /// Parameters that say nothing about the format, such as `escaping`, are
     /// passed over: the names that we expose need no escaping.
     fn specificity(&self, format: Format) -> Option<u8> {
         let (kind, subtype, distinctions) = distinctions(format);
-        match (self.kind.as_str(), self.subtype.as_str()) {
-            ("*", "*") => return Some(0),
-            (k, "*") if k == kind => return Some(1),
-            (k, s) if k == kind && s == subtype => {}
-            _ => return None,
+        let mut specificity = self.names(kind, subtype)?;
+        if specificity < 2 {
+            return Some(specificity);
         }
-        let mut specificity = 2;
         for (name, accepted) in distinctions {
             if let Some((_, value)) = self.parameters.iter().find(|(n, _)| n == name) {
                 if !accepted.iter().any(|a| a.eq_ignore_ascii_case(value)) {
@@ -337,6 +358,25 @@ mod tests {
         assert_eq!(format(&HeaderMap::new()), TEXT);
         let lines = ["text/plain;q=0.5", "application/openmetrics-text"];
         assert_eq!(format(&headers(ACCEPT, &lines)), OM);
+    }
+
+    #[test]
+    fn json_or_html() {
+        let table = [
+            ("text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8", false),
+            ("*/*", false),
+            ("application/json", true),
+            ("application/json, text/plain, */*", false),
+            ("application/json, */*;q=0.5", true),
+            ("text/html;q=0.5, application/*", true),
+            ("application/json;q=0.5, text/html", false),
+            ("text/plain", false),
+            ("", false),
+        ];
+        for (accept, expected) in table {
+            assert_eq!(prefers_json_to_html(&headers(ACCEPT, &[accept])), expected, "{accept}");
+        }
+        assert!(!prefers_json_to_html(&HeaderMap::new()));
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use erlmcp_metrics::exposition::Scope;
 
 use crate::health::Probe;
+use crate::traces::TraceView;
 
 /// What a path stands for.
 #[derive(Debug, Clone, Copy)]
@@ -13,6 +14,8 @@ pub(crate) enum Route {
     Metrics(Scope),
     /// A health probe.
     Health(Probe),
+    /// Recent traces.
+    Traces(TraceView),
 }
 
 /// A path, what it stands for, and what the index says about it.
@@ -25,7 +28,7 @@ pub(crate) struct Path {
 
 /// The paths that are advertised, and behind them the other spellings that
 /// manifests in the wild use.
-static PATHS: [Path; 13] = [
+static PATHS: [Path; 16] = [
     path("/", Route::Index, "this list"),
     path("/metrics", Route::Metrics(Scope::All), "every metric of this node"),
     path(
@@ -37,12 +40,15 @@ static PATHS: [Path; 13] = [
     path("/live", Route::Health(Probe::Live), "liveness probe"),
     path("/ready", Route::Health(Probe::Ready), "readiness probe"),
     path("/startup", Route::Health(Probe::Startup), "startup probe"),
+    path("/debug/traces", Route::Traces(TraceView::Page), "recent traces, for people"),
+    path("/debug/traces.json", Route::Traces(TraceView::Otlp), "the same as OTLP JSON"),
     path("/healthz", Route::Health(Probe::Health), ""),
     path("/liveness", Route::Health(Probe::Live), ""),
     path("/health/live", Route::Health(Probe::Live), ""),
     path("/readiness", Route::Health(Probe::Ready), ""),
     path("/health/ready", Route::Health(Probe::Ready), ""),
     path("/health/startup", Route::Health(Probe::Startup), ""),
+    path("/debug/traces/summary.json", Route::Traces(TraceView::Summary), ""),
 ];
 
 const fn path(path: &'static str, route: Route, about: &'static str) -> Path {
@@ -62,7 +68,7 @@ pub(crate) fn list() -> String {
         if about.is_empty() {
             others.push(*path);
         } else {
-            text.push_str(&format!("  {path:<16} {about}\n"));
+            text.push_str(&format!("  {path:<18} {about}\n"));
         }
     }
     text.push_str(&format!("also: {}\n", others.join(" ")));

@@ -22,6 +22,7 @@ use crate::scrape::{Gatherer, Scraper};
 use crate::source::MetricSource;
 use crate::stats::Stats;
 use crate::timed_stream::Deadlines;
+use crate::traces::{TraceEndpoint, Traces};
 use crate::vm::{Vm, VmSource};
 
 const WORKERS: usize = 2;
@@ -45,6 +46,8 @@ pub struct Sources {
     pub vm: Option<Arc<dyn VmSource>>,
     /// The Erlang VM's health.
     pub health: Arc<dyn HealthSource>,
+    /// The recent traces; without, `/debug/traces` says that there are none.
+    pub traces: Option<Traces>,
 }
 
 impl fmt::Debug for Sources {
@@ -175,6 +178,8 @@ fn app(config: ServerConfig, sources: Sources, lifecycle: &Arc<Lifecycle>) -> Ar
         stats: Arc::clone(&stats),
         lifecycle: Arc::clone(lifecycle),
     };
+    let traces = TraceEndpoint::new(sources.traces, config.debug_traces);
     let health = Health::new(sources.health, config.health_timeout, config.version, config.node);
-    Arc::new(App { scraper: Scraper::new(gatherer), metrics: sources.metrics, health, stats })
+    let scraper = Scraper::new(gatherer);
+    Arc::new(App { scraper, metrics: sources.metrics, health, traces, stats })
 }

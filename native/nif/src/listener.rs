@@ -31,8 +31,8 @@ pub(crate) fn start(
         server.stop(Duration::ZERO);
     }
     let metrics = RegistrySource::new(registry().clone()).map_err(|error| error.to_string())?;
-    let sources =
-        Sources { metrics: Arc::new(metrics), vm: Some(Arc::new(Vm)), health: Arc::new(Vm) };
+    let metrics = Arc::new(metrics);
+    let sources = Sources { metrics, vm: Some(Arc::new(Vm)), health: Arc::new(Vm), traces: None };
     let server = Server::start(config, sources).map_err(|error| error.to_string())?;
     let generation = GENERATION.fetch_add(1, Ordering::Relaxed) + 1;
     if !guard::watch(env, owner, generation) {

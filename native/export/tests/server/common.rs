@@ -48,7 +48,7 @@ pub(crate) fn config() -> ServerConfig {
 
 pub(crate) fn sources() -> Sources {
     let metrics = Arc::new(RegistrySource::new(registry()).unwrap());
-    Sources { metrics, vm: None, health: Arc::new(Healthy) }
+    Sources { metrics, vm: None, health: Arc::new(Healthy), traces: None }
 }
 
 pub(crate) fn start(config: ServerConfig, sources: Sources) -> (Server, SocketAddr) {

@@ -5,4 +5,5 @@ mod http;
 mod lifecycle;
 mod limits;
 mod sharing;
+mod traces;
 mod vm;
