@@ -13,10 +13,12 @@
 -export([subtract/3]).
 -export([set/3]).
 -export([observe/3]).
+-export([observe_traced/4]).
 -export([series_add/2]).
 -export([series_subtract/2]).
 -export([series_set/2]).
 -export([series_observe/2]).
+-export([series_observe_traced/3]).
 
 %% Registry
 -export([configure/1]).
@@ -42,8 +44,8 @@
 
 -on_load(load/0).
 
--nifs([count/3, add/3, subtract/3, set/3, observe/3,
-       series_add/2, series_subtract/2, series_set/2, series_observe/2,
+-nifs([count/3, add/3, subtract/3, set/3, observe/3, observe_traced/4,
+       series_add/2, series_subtract/2, series_set/2, series_observe/2, series_observe_traced/3,
        configure/1, declare/3, bind/3, value/2, remove/2, remove_all/1, scrape/3, stats/0,
        vm_register/1, vm_reply/2, vm_pong/3, listener_start/2, listener_stop/0,
        panic_probe/0]).
@@ -115,6 +117,11 @@ set(_Name, _Value, _Labels) -> ?NOT_LOADED.
 -spec observe(name(), number(), labels()) -> ok | error().
 observe(_Name, _Value, _Labels) -> ?NOT_LOADED.
 
+%% Also keeps the observation as an exemplar of its bucket if `SpanContext' is
+%% that of a sampled span; with any other term it is {@link observe/3}.
+-spec observe_traced(name(), number(), labels(), SpanContext :: term()) -> ok | error().
+observe_traced(_Name, _Value, _Labels, _SpanContext) -> ?NOT_LOADED.
+
 -spec series_add(series(), number()) -> ok | error().
 series_add(_Series, _Value) -> ?NOT_LOADED.
 
@@ -126,6 +133,9 @@ series_set(_Series, _Value) -> ?NOT_LOADED.
 
 -spec series_observe(series(), number()) -> ok | error().
 series_observe(_Series, _Value) -> ?NOT_LOADED.
+
+-spec series_observe_traced(series(), number(), SpanContext :: term()) -> ok | error().
+series_observe_traced(_Series, _Value, _SpanContext) -> ?NOT_LOADED.
 
 -spec configure(#{
     series_limit := pos_integer(),

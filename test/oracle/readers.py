@@ -83,6 +83,10 @@ def of_families(parse: Callable[[str], Iterable[Metric]], body: bytes) -> Readin
                 if sample.timestamp is not None:
                     raise Unreadable(f"{sample.name} has a timestamp")
                 reading.add_sample(sample.name, sample.labels, sample.value)
+                if found := sample.exemplar:
+                    reading.add_exemplar(
+                        sample.name, sample.labels, found.labels, found.value, float(found.timestamp or 0)
+                    )
     except (ValueError, KeyError, IndexError) as error:
         raise Unreadable(f"the reader refuses it: {error!r}") from error
     # A reader may drop a line in silence: a series that stands twice, for one.
@@ -162,8 +166,19 @@ def add_metric(reading: Reading, name: str, kind: str, metric: Message) -> None:
         for bucket in value.bucket:
             bucket_labels = {**labels, "le": spelled_bound(bucket.upper_bound)}
             reading.add_sample(f"{name}_bucket", bucket_labels, bucket.cumulative_count)
+            add_exemplar(reading, f"{name}_bucket", bucket_labels, bucket)
     else:
         reading.add_sample(name, labels, value.value)
+        if kind == "counter":
+            add_exemplar(reading, name, labels, value)
+
+
+def add_exemplar(reading: Reading, name: str, labels: dict[str, str], holder: Message) -> None:
+    if holder.HasField("exemplar"):
+        exemplar = holder.exemplar
+        pairs = {pair.name: pair.value for pair in exemplar.label}
+        unix = exemplar.timestamp.seconds + exemplar.timestamp.nanos / 1e9
+        reading.add_exemplar(name, labels, pairs, exemplar.value, unix)
 
 
 READERS: dict[str, Callable[[bytes], Reading]] = {

@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import json
 import math
+import time
 from dataclasses import dataclass, field
 from decimal import Decimal
 
 Number = int | float
 Labels = tuple[tuple[str, str], ...]
 Series = tuple[str, Labels]
+# Its labels and its value.
+Exemplar = tuple[Labels, float]
+
+# How far an exemplar's time may be from now.
+EXEMPLAR_AGE_S = 3600
 
 
 class Unreadable(Exception):
@@ -31,6 +37,7 @@ class Reading:
 
     samples: dict[Series, Number] = field(default_factory=dict)
     families: dict[str, Family] = field(default_factory=dict)
+    exemplars: dict[Series, Exemplar] = field(default_factory=dict)
 
     def add_family(self, name: str, family: Family) -> None:
         if name in self.families:
@@ -42,6 +49,15 @@ class Reading:
         if series in self.samples:
             raise Unreadable(f"the series {shown(series)} stands twice")
         self.samples[series] = value
+
+    def add_exemplar(
+        self, name: str, labels: dict[str, str], exemplar: dict[str, str], value: float, unix: float
+    ) -> None:
+        """The exemplar of a sample, which may have one and was made lately."""
+        if abs(time.time() - unix) > EXEMPLAR_AGE_S:
+            raise Unreadable(f"an exemplar of {name} is of the time {unix}")
+        series = (name, tuple(sorted(labels.items())))
+        self.exemplars[series] = (tuple(sorted(exemplar.items())), value)
 
 
 def shown(series: Series) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,6 +32,7 @@ class Recorded:
     value: Number | dict[str, Any]
     help: str | None
     unit: str | None
+    exemplars: list[dict[str, Any]]
 
     @property
     def base(self) -> str:
@@ -54,9 +56,17 @@ class Recorded:
             for bound, count in self.value["buckets"]:
                 bucket_labels = {**labels, "le": spelled_bound(float(bound))}
                 reading.add_sample(f"{self.base}_bucket", bucket_labels, count)
+                if form in ("openmetrics", "protobuf"):
+                    self.add_exemplar_to(reading, bucket_labels, float(bound))
         else:
             reading.add_sample(self.base + self.suffix, labels, self.value)
         reading.families[self.family_name(form)] = self.family(form)
+
+    def add_exemplar_to(self, reading: Reading, labels: dict[str, str], bound: float) -> None:
+        for exemplar in self.exemplars:
+            if float(exemplar["le"]) == bound:
+                ids = {name: exemplar[name] for name in ("trace_id", "span_id")}
+                reading.add_exemplar(f"{self.base}_bucket", labels, ids, exemplar["value"], time.time())
 
     def family_name(self, form: str) -> str:
         """As the readers name it: a counter's without the suffix."""
@@ -80,7 +90,8 @@ def read_recorded(path: str) -> list[Recorded]:
     lines = Path(path).read_bytes().decode("utf-8").split("\n")
     fields = [json.loads(line) for line in lines if line]
     return [
-        Recorded(f["name"], f["kind"], f["labels"], f["value"], f.get("help"), f.get("unit")) for f in fields
+        Recorded(f["name"], f["kind"], f["labels"], f["value"], f.get("help"), f.get("unit"), f.get("exemplars", []))
+        for f in fields
     ]
 
 

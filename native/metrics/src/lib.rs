@@ -21,6 +21,7 @@
 //! ```
 #![forbid(unsafe_code)]
 
+mod exemplar;
 pub mod exposition;
 mod family;
 mod gauge;
@@ -38,6 +39,7 @@ mod slots;
 mod store;
 mod words;
 
+pub use exemplar::Exemplar;
 pub use family::{Family, FamilyKind, Number, Sample};
 pub use gauge::GaugeValue;
 pub use labels::{LabelError, LabelSet, LabelSetBuilder};

@@ -205,6 +205,8 @@ pub(crate) struct Metric {
     pub(crate) overflow: AtomicU64,
     /// Whether a histogram has ever observed a negative value.
     pub(crate) observed_negative: AtomicBool,
+    /// Whether a series has ever got an exemplar.
+    pub(crate) has_exemplars: AtomicBool,
     pub(crate) rows: RwLock<Rows>,
     /// Scrapes that are between two batches of rows.
     pub(crate) visitors: AtomicU32,

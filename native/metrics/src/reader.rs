@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
+use crate::exemplar::ByBucket;
 use crate::family::Number;
 use crate::gauge::GaugeValue;
 use crate::metric::{Kind, Metric};
@@ -72,6 +73,17 @@ impl Reader<'_> {
             sum = saturating_sum(sum, f64::from_bits(last.load(Relaxed)));
         }
         sum
+    }
+
+    /// Puts the exemplars of a series into `out`.
+    #[inline]
+    pub(crate) fn exemplars(&self, metric: &Metric, series: u32, out: &mut ByBucket) {
+        out.clear();
+        if metric.has_exemplars.load(Relaxed)
+            && let Some(id) = self.inner.entries.get(series).and_then(|entry| entry.handle())
+        {
+            self.inner.exemplars.read(id, out);
+        }
     }
 
     pub(crate) fn value(&self, metric: &Metric, series: u32) -> Value {

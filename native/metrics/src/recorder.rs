@@ -8,6 +8,7 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use thiserror::Error;
 
+use crate::exemplar::{Exemplar, Recent};
 use crate::gauge::GaugeValue;
 use crate::metric::Kind;
 use crate::reader::saturating_sum;
@@ -28,6 +29,7 @@ pub(crate) type Slab = Words<1>;
 pub struct Recorder {
     inner: Arc<Inner>,
     slab: Arc<Slab>,
+    recent_exemplars: Recent,
     /// One thread at a time: `Send`, not `Sync`.
     not_sync: PhantomData<Cell<()>>,
 }
@@ -68,7 +70,7 @@ fn add_f64(cell: &AtomicU64, x: f64) {
 
 impl Recorder {
     pub(crate) fn new(inner: Arc<Inner>, slab: Arc<Slab>) -> Self {
-        Self { inner, slab, not_sync: PhantomData }
+        Self { inner, slab, recent_exemplars: Recent::new(), not_sync: PhantomData }
     }
 
     #[inline(always)]
@@ -213,6 +215,47 @@ impl Recorder {
             update(bucket, |count| count.wrapping_add(1));
         }
         Ok(())
+    }
+
+    /// Counts an observation in a histogram, and keeps it as an exemplar of its
+    /// bucket. `exemplar.value` is what is observed.
+    ///
+    /// # Errors
+    ///
+    /// As [`Recorder::observe`]; no exemplar is kept then.
+    pub fn observe_with_exemplar(
+        &self,
+        id: SeriesId,
+        exemplar: Exemplar,
+    ) -> Result<(), RecordError> {
+        self.observe(id, exemplar.value)?;
+        self.keep_exemplar(id, exemplar);
+        Ok(())
+    }
+
+    /// Keeps an exemplar of what was recorded into a histogram or a counter
+    /// just now. It takes the place of the one that the bucket had. Other kinds
+    /// have none.
+    ///
+    /// This never waits, and a bucket takes no second one of a thread within
+    /// 100 ms: which exemplars are kept is a matter of chance.
+    pub fn keep_exemplar(&self, id: SeriesId, exemplar: Exemplar) {
+        let Ok((_, place, kind)) = self.live(id) else { return };
+        let Some(metric) = self.inner.metric(place.metric()) else { return };
+        let bucket = match kind {
+            Kind::Histogram => metric.buckets.index(exemplar.value),
+            Kind::Counter => 0,
+            Kind::UpDownCounter | Kind::Gauge | Kind::Info => return,
+        };
+        let Ok(bucket) = u16::try_from(bucket) else { return };
+        if !self.recent_exemplars.is_due(id, bucket, exemplar.time_unix_nano) {
+            return;
+        }
+        if !metric.has_exemplars.load(Relaxed) {
+            metric.has_exemplars.store(true, Relaxed);
+        }
+        let is_live = || self.inner.entries.live(id).is_some();
+        self.inner.exemplars.keep(id, bucket, exemplar, is_live);
     }
 
     #[inline(always)]

@@ -10,6 +10,7 @@ use std::time::Duration;
 use parking_lot::{Mutex, RwLock};
 use thiserror::Error;
 
+use crate::exemplar::{Exemplar, Exemplars};
 use crate::family::Number;
 use crate::gauge::GaugeValue;
 use crate::index::Index;
@@ -197,6 +198,10 @@ pub struct Stats {
     pub overflowed: u64,
     /// Refused recordings.
     pub rejected: u64,
+    /// Exemplars held.
+    pub exemplars: u32,
+    /// Exemplars for which there was no room.
+    pub exemplars_refused: u64,
 }
 
 /// Holds metrics, series and cells. Clones are the same registry.
@@ -229,6 +234,7 @@ impl Registry {
             inner: Arc::new(Inner {
                 entries: Entries::new(),
                 gauges: Words::new(),
+                exemplars: Exemplars::new(),
                 metrics: boxcar::Vec::new(),
                 index: Index::new(),
                 metric_index: Index::new(),
@@ -370,6 +376,15 @@ impl Registry {
         Some(self.inner.reader().value(metric, id.number()))
     }
 
+    /// The exemplars of a live series, with the number of the bucket that each
+    /// belongs to; a counter's has the number 0.
+    #[must_use]
+    pub fn exemplars(&self, id: SeriesId) -> Vec<(usize, Exemplar)> {
+        let mut found = Vec::new();
+        self.inner.exemplars.read(id, &mut found);
+        found.into_iter().map(|(bucket, exemplar)| (usize::from(bucket), exemplar)).collect()
+    }
+
     /// Removes a series; what it counted is gone. `false` if there is none.
     pub fn remove(&self, id: SeriesId) -> bool {
         let inner = &*self.inner;
@@ -390,6 +405,7 @@ impl Registry {
         inner.index.remove(entry.fingerprint(), id.number());
         let float_cell = entry.float_cell();
         entry.empty();
+        inner.exemplars.forget(id);
         state.entry_slots.free(Address::of(id.number()), 1);
         if let Some(cell) = float_cell {
             state.cell_slots.free(cell, 1);
@@ -439,7 +455,8 @@ impl Registry {
         let mut bytes = inner.entries.bytes_below(state.entry_slots.high_water())
             + inner.gauges.bytes_below(state.gauge_slots.high_water())
             + inner.index.bytes()
-            + inner.metric_index.bytes();
+            + inner.metric_index.bytes()
+            + inner.exemplars.bytes();
         drop(state);
         bytes += slabs.iter().map(|slab| slab.bytes_below(cells_end)).sum::<usize>();
         bytes += inner
@@ -455,6 +472,8 @@ impl Registry {
             bytes: bytes as u64,
             overflowed: inner.overflowed.load(Relaxed),
             rejected: inner.rejected.iter().map(|count| count.load(Relaxed)).sum(),
+            exemplars: inner.exemplars.held(),
+            exemplars_refused: inner.exemplars.refused(),
         }
     }
 

@@ -12,6 +12,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64};
 use parking_lot::{Mutex, RwLock};
 use siphasher::sip128::{Hasher128, SipHasher13};
 
+use crate::exemplar::Exemplars;
 use crate::gauge::GaugeValue;
 use crate::index::Index;
 use crate::labels::LabelSet;
@@ -33,6 +34,7 @@ pub(crate) struct Inner {
     pub(crate) entries: Entries,
     /// Cells of gauges, shared by all threads: a set is one store.
     pub(crate) gauges: Words<1>,
+    pub(crate) exemplars: Exemplars,
     pub(crate) metrics: boxcar::Vec<Metric>,
     pub(crate) index: Index,
     pub(crate) metric_index: Index,
@@ -192,6 +194,7 @@ impl Inner {
             full: AtomicBool::new(false),
             overflow: AtomicU64::new(0),
             observed_negative: AtomicBool::new(false),
+            has_exemplars: AtomicBool::new(false),
             rows: RwLock::new(Rows::default()),
             visitors: AtomicU32::new(0),
         });

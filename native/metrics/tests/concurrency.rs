@@ -4,7 +4,9 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 
 use erlmcp_metrics::exposition::{Format, Scope, render};
-use erlmcp_metrics::{GaugeValue, Kind, LabelSet, MetricName, Number, Options, Registry, Value};
+use erlmcp_metrics::{
+    Exemplar, GaugeValue, Kind, LabelSet, MetricName, Number, Options, Registry, Value,
+};
 
 const THREADS: u64 = 8;
 const ROUNDS: u64 = 50_000;
@@ -196,4 +198,49 @@ fn a_histogram_is_consistent_while_it_is_observed() {
     });
     let Some(Value::Histogram(value)) = registry.value(id) else { panic!("no histogram") };
     assert_eq!(value.count(), 300_000);
+}
+
+#[test]
+fn exemplars_are_of_their_series_and_end_with_it() {
+    let registry = Registry::new(Options::default());
+    let metric = name("latency");
+    let done = AtomicBool::new(false);
+    thread::scope(|scope| {
+        let workers: Vec<_> = (0..4)
+            .map(|_| {
+                scope.spawn(|| {
+                    let recorder = registry.recorder();
+                    for round in 0..20_000_u64 {
+                        let n = round % 8;
+                        let id =
+                            registry.series(Kind::Histogram, &metric, &label("n", n)).unwrap().id;
+                        // Time flies, so that each is due.
+                        let time_unix_nano = (1 << 60) + round * 1_000_000_000;
+                        let ids = ([n as u8 + 1; 16], [1; 8]);
+                        let (trace_id, span_id) = ids;
+                        let exemplar = Exemplar { value: 0.3, time_unix_nano, trace_id, span_id };
+                        let _ = recorder.observe_with_exemplar(id, exemplar);
+                        if round % 5 == 0 {
+                            registry.remove(id);
+                        }
+                    }
+                })
+            })
+            .collect();
+        scope.spawn(|| {
+            while !done.load(Ordering::Relaxed) {
+                let shown = render(&registry, &[], Format::OpenMetrics, Scope::Application);
+                let shown = String::from_utf8(shown.chunks.concat()).unwrap();
+                for line in shown.lines().filter(|line| line.contains("trace_id")) {
+                    let n: u8 = line.split('"').nth(1).unwrap().parse().unwrap();
+                    let trace_id = format!("{:02x}", n + 1).repeat(16);
+                    assert!(line.contains(&trace_id), "{line}");
+                }
+            }
+        });
+        workers.into_iter().for_each(|worker| worker.join().unwrap());
+        done.store(true, Ordering::Relaxed);
+    });
+    registry.remove_all(&metric);
+    assert_eq!(registry.stats().exemplars, 0);
 }

@@ -8,6 +8,7 @@
 
 mod cache;
 mod cold;
+mod exemplar;
 mod guard;
 mod hot;
 mod listener;

@@ -180,6 +180,20 @@ fn distinct(samples: &[Sample]) -> impl Iterator<Item = &Sample> {
     samples.iter().filter(move |sample| seen.insert(sample.labels.as_str()))
 }
 
+/// A time in nanoseconds since 1970 as seconds and what is left of them.
+fn seconds_and_nanos(unix_nano: u64) -> (u64, u64) {
+    (unix_nano / 1_000_000_000, unix_nano % 1_000_000_000)
+}
+
+fn push_hex(out: &mut Vec<u8>, bytes: &[u8]) {
+    for byte in bytes {
+        out.extend([byte >> 4, byte & 0xF].map(|digit| match digit {
+            0..=9 => b'0' + digit,
+            _ => b'a' - 10 + digit,
+        }));
+    }
+}
+
 /// Collects output in chunks.
 #[derive(Debug, Default)]
 struct Chunks {

@@ -4,7 +4,8 @@
 //! `metrics.proto` in prometheus/client_model. The tests read them back with
 //! a reader generated from that file.
 
-use super::{Chunks, Exposition, NO_HELP, distinct};
+use super::{Chunks, Exposition, NO_HELP, distinct, push_hex};
+use crate::exemplar::{ByBucket, Exemplar};
 use crate::family::{Family, FamilyKind, Number};
 use crate::labels::{pairs, unescape};
 use crate::metric::{Kind, Metric};
@@ -18,6 +19,8 @@ pub(super) struct ProtobufWriter {
     message: Vec<u8>,
     inner: Vec<u8>,
     counts: Vec<u64>,
+    exemplars: ByBucket,
+    exemplar: Vec<u8>,
 }
 
 /// Field numbers of `MetricFamily`.
@@ -69,7 +72,12 @@ impl ProtobufWriter {
         };
         self.begin(&metric.sample_name(), help, type_number);
         metric.visit(|labels, series| match metric.kind {
-            Kind::Counter | Kind::UpDownCounter => {
+            Kind::Counter => {
+                reader.exemplars(metric, series, &mut self.exemplars);
+                let exemplar = self.exemplars.pop().map(|(_, exemplar)| exemplar);
+                self.counter(labels, reader.sum(metric, series).as_f64(), exemplar.as_ref());
+            }
+            Kind::UpDownCounter => {
                 self.number(field, labels, reader.sum(metric, series).as_f64());
             }
             Kind::Gauge => self.number(field, labels, reader.gauge(series).as_f64()),
@@ -119,13 +127,30 @@ impl ProtobufWriter {
         self.end_metric();
     }
 
+    fn counter(&mut self, labels: &str, value: f64, exemplar: Option<&Exemplar>) {
+        const EXEMPLAR: u32 = 2;
+
+        self.begin_metric(labels);
+        self.message.clear();
+        push_double(&mut self.message, VALUE, value);
+        if let Some(exemplar) = exemplar {
+            write_exemplar(&mut self.exemplar, exemplar);
+            push_bytes(&mut self.message, EXEMPLAR, &self.exemplar);
+        }
+        push_bytes(&mut self.metric, metric_field::COUNTER, &self.message);
+        self.end_metric();
+    }
+
     fn histogram(&mut self, metric: &Metric, reader: &Reader<'_>, labels: &str, series: u32) {
         const SAMPLE_COUNT: u32 = 1;
         const SAMPLE_SUM: u32 = 2;
         const BUCKET: u32 = 3;
         const CUMULATIVE_COUNT: u32 = 1;
         const UPPER_BOUND: u32 = 2;
+        const EXEMPLAR: u32 = 3;
 
+        // Before the counts, which then have what the exemplars were counted in.
+        reader.exemplars(metric, series, &mut self.exemplars);
         let sum = reader.histogram(metric, series, &mut self.counts);
         let total = self.counts.iter().fold(0_u64, |sum, count| sum.wrapping_add(*count));
         self.begin_metric(labels);
@@ -133,12 +158,17 @@ impl ProtobufWriter {
         push_varint_field(&mut self.message, SAMPLE_COUNT, total);
         push_double(&mut self.message, SAMPLE_SUM, sum);
         let mut cumulative = 0_u64;
+        let mut exemplars = self.exemplars.iter().peekable();
         let bounds = metric.buckets.bounds().iter().copied().chain([f64::INFINITY]);
-        for (bound, count) in bounds.zip(&self.counts) {
+        for (n, (bound, count)) in (0..).zip(bounds.zip(&self.counts)) {
             cumulative = cumulative.wrapping_add(*count);
             self.inner.clear();
             push_varint_field(&mut self.inner, CUMULATIVE_COUNT, cumulative);
             push_double(&mut self.inner, UPPER_BOUND, bound);
+            if let Some((_, exemplar)) = exemplars.next_if(|(bucket, _)| *bucket == n) {
+                write_exemplar(&mut self.exemplar, exemplar);
+                push_bytes(&mut self.inner, EXEMPLAR, &self.exemplar);
+            }
             push_bytes(&mut self.message, BUCKET, &self.inner);
         }
         push_bytes(&mut self.metric, metric_field::HISTOGRAM, &self.message);
@@ -164,6 +194,36 @@ impl ProtobufWriter {
         push_bytes(&mut self.family, family_field::METRIC, &self.metric);
         self.chunks.samples += 1;
     }
+}
+
+/// Writes an `Exemplar` into `out`, in the place of what was there.
+fn write_exemplar(out: &mut Vec<u8>, exemplar: &Exemplar) {
+    const LABEL: u32 = 1;
+    const LABEL_NAME: u32 = 1;
+    const LABEL_VALUE: u32 = 2;
+    const EXEMPLAR_VALUE: u32 = 2;
+    const TIMESTAMP: u32 = 3;
+    const SECONDS: u32 = 1;
+    const NANOS: u32 = 2;
+
+    out.clear();
+    let ids: [(&str, &[u8]); 2] =
+        [("trace_id", &exemplar.trace_id), ("span_id", &exemplar.span_id)];
+    let mut inner = Vec::with_capacity(64);
+    for (name, id) in ids {
+        inner.clear();
+        push_bytes(&mut inner, LABEL_NAME, name.as_bytes());
+        let mut hex = Vec::with_capacity(32);
+        push_hex(&mut hex, id);
+        push_bytes(&mut inner, LABEL_VALUE, &hex);
+        push_bytes(out, LABEL, &inner);
+    }
+    push_double(out, EXEMPLAR_VALUE, exemplar.value);
+    let (seconds, nanos) = super::seconds_and_nanos(exemplar.time_unix_nano);
+    inner.clear();
+    push_varint_field(&mut inner, SECONDS, seconds);
+    push_varint_field(&mut inner, NANOS, nanos);
+    push_bytes(out, TIMESTAMP, &inner);
 }
 
 const VARINT: u32 = 0;
