@@ -60,7 +60,7 @@
 -type name() :: atom() | binary() | string().
 -type labels() :: #{name() => name() | number()}.
 -type series() :: pos_integer().
--type kind() :: counter | up_down_counter | gauge | histogram | info.
+-type kind() :: counter | up_down_counter | gauge | histogram | exponential_histogram | info.
 
 -define(LIBRARY, "erlmcp_nif").
 -define(NOT_LOADED, erlang:nif_error({not_loaded, ?MODULE})).
@@ -151,6 +151,7 @@ configure(_Limits) -> ?NOT_LOADED.
     description := binary() | nil,
     unit := binary() | nil,
     buckets := [float()] | nil,
+    max_buckets := 2..1024 | nil,
     limit := pos_integer() | nil
 }) -> ok | error().
 declare(_Kind, _Name, _Options) -> ?NOT_LOADED.

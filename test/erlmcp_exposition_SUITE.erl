@@ -9,6 +9,7 @@
 -export([names_that_clash/1]).
 -export([many_series/1]).
 -export([series_come_and_go/1]).
+-export([exponential_histograms/1]).
 -export([exemplars_are_shown/1]).
 -export([exemplars_end_with_their_series/1]).
 -export([every_format_shows_the_node/1]).
@@ -18,7 +19,8 @@
 
 %% Called on the node.
 -export([record_many/0, record_of_the_node/0, record_known/0, record_declared/0]).
--export([churn/1, forget/1, record_traced/0]).
+-export([churn/1, forget/1, record_traced/0, record_exponential/0]).
+-export([observations/0]).
 
 -define(CASES, 250).
 -define(RECORDERS, 3).
@@ -34,6 +36,7 @@ all() ->
      names_that_clash,
      many_series,
      series_come_and_go,
+     exponential_histograms,
      exemplars_are_shown,
      exemplars_end_with_their_series,
      every_format_shows_the_node,
@@ -134,6 +137,13 @@ scrape_until_down({Pid, Monitor} = Churn, Oracle, Arguments, Count) ->
         ?assertEqual({agree, Report}, {Verdict, Report}),
         scrape_until_down(Churn, Oracle, Arguments, Count + 1)
     end.
+
+%% Exponential histograms of many shapes: native in protobuf, classic elsewhere.
+exponential_histograms(Config) ->
+    Node = proplists:get_value(node, Config),
+    Recorded = erlmcp_ct_node:call(Node, ?MODULE, record_exponential, []),
+    agrees(Config, Recorded, ["--url", erlmcp_ct_node:url(Node, "/metrics/custom")]),
+    ok = erlmcp_ct_node:call(Node, ?MODULE, forget, [Recorded]).
 
 %% Observations in sampled spans are the exemplars of their buckets, by name and
 %% by series; any other context leaves none.
@@ -348,6 +358,32 @@ record_known() ->
         {up_down_counter, <<"known_open">>, [], #{help => <<"Open \"now\".">>}},
         {histogram, <<"known_seconds">>, [], #{unit => <<"seconds">>}},
         {info, <<"known_build">>, [{<<"version">>, <<"1.0">>}], #{}}]].
+
+record_exponential() ->
+    ok = erlmcp_metrics:declare(exponential_histogram, spread, #{buckets => [0.5, 1, 1000]}),
+    {error, {buckets_differ, _}} = erlmcp_metrics:declare(exponential_histogram, spread, #{max_buckets => 20}),
+    {error, {bad_option, _}} = erlmcp_metrics:declare(exponential_histogram, other, #{max_buckets => 1}),
+    {error, {kind_conflict, _}} = erlmcp_metrics:declare(histogram, spread, #{}),
+    [begin
+         Labels = #{shape => Shape},
+         _ = erlmcp_ct_load:together(?RECORDERS, fun(Part) ->
+             [ok = erlmcp_metrics:observe(spread, X, Labels)
+              || {N, X} <- lists:zip(lists:seq(1, length(Values)), Values), N rem ?RECORDERS =:= Part - 1]
+         end),
+         Count = length(Values),
+         #{count := Count} = erlmcp_metrics:value(spread, Labels),
+         Recorded = erlmcp_ct_oracle:recorded(exponential_histogram, <<"spread">>, [{<<"shape">>, Shape}]),
+         Recorded#{observations => [float(X) || X <- Values]}
+     end || {Shape, Values} <- observations()].
+
+%% Sums are exact here: the order of additions is not known.
+observations() ->
+    [{<<"one">>, [0.75]},
+     {<<"zeroes">>, [0, 0.0, -0.0]},
+     {<<"near">>, [1 + N / 1024 || N <- lists:seq(1, 500)]},
+     {<<"powers">>, [math:pow(2, N) || N <- lists:seq(-8, 40)]},
+     {<<"wide">>, [math:pow(2, N) || N <- [-20, -19, -3, 0, 7, 30]]},
+     {<<"gaps">>, [1, 1.0625, 2, 3, 64, 65, 100]}].
 
 %% The three spans whose contexts are sampled are exemplars.
 record_traced() ->

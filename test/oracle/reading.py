@@ -13,6 +13,8 @@ Labels = tuple[tuple[str, str], ...]
 Series = tuple[str, Labels]
 # Its labels and its value.
 Exemplar = tuple[Labels, float]
+# Counts by the number of the bucket, as Prometheus numbers them.
+Buckets = dict[int, int]
 
 # How far an exemplar's time may be from now.
 EXEMPLAR_AGE_S = 3600
@@ -31,6 +33,19 @@ class Family:
     unit: str | None = None
 
 
+@dataclass(frozen=True)
+class Native:
+    """The native buckets of a histogram."""
+
+    schema: int
+    zero_count: int
+    positive: Buckets
+    negative: Buckets
+
+    def count(self) -> int:
+        return self.zero_count + sum(self.positive.values()) + sum(self.negative.values())
+
+
 @dataclass
 class Reading:
     """The samples and families of an exposition, each at most once."""
@@ -38,6 +53,7 @@ class Reading:
     samples: dict[Series, Number] = field(default_factory=dict)
     families: dict[str, Family] = field(default_factory=dict)
     exemplars: dict[Series, Exemplar] = field(default_factory=dict)
+    natives: dict[Series, Native] = field(default_factory=dict)
 
     def add_family(self, name: str, family: Family) -> None:
         if name in self.families:

@@ -22,6 +22,7 @@
 #![forbid(unsafe_code)]
 
 mod exemplar;
+mod exponential;
 pub mod exposition;
 mod family;
 mod gauge;
@@ -35,11 +36,13 @@ mod recorder;
 mod registry;
 mod rejection;
 mod series;
+mod slab;
 mod slots;
 mod store;
 mod words;
 
 pub use exemplar::Exemplar;
+pub use exponential::{ExponentialBuckets, ExponentialValue};
 pub use family::{Family, FamilyKind, Number, Sample};
 pub use gauge::GaugeValue;
 pub use labels::{LabelError, LabelSet, LabelSetBuilder};

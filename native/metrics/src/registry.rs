@@ -11,6 +11,7 @@ use parking_lot::{Mutex, RwLock};
 use thiserror::Error;
 
 use crate::exemplar::{Exemplar, Exemplars};
+use crate::exponential::ExponentialValue;
 use crate::family::Number;
 use crate::gauge::GaugeValue;
 use crate::index::Index;
@@ -18,9 +19,10 @@ use crate::labels::LabelSet;
 use crate::metric::{Buckets, Kind, Metric, Origin};
 use crate::name::MetricName;
 use crate::reader::Reader;
-use crate::recorder::{Recorder, Slab};
+use crate::recorder::Recorder;
 use crate::rejection::Rejection;
 use crate::series::{Entries, MAX_ENTRIES, SeriesId};
+use crate::slab::Slab;
 use crate::slots::{QUARANTINE, Slots};
 use crate::store::{Inner, State};
 use crate::words::{self, Address, Words};
@@ -62,8 +64,12 @@ pub struct Declaration {
     pub help: Option<String>,
     /// Its unit; shown by OpenMetrics where the name ends in it.
     pub unit: Option<String>,
-    /// A histogram's buckets; without, the registry's default.
+    /// A histogram's buckets; without, the registry's default. An exponential
+    /// histogram is shown by them where a format knows no other.
     pub buckets: Option<Buckets>,
+    /// Most buckets of each sign of an exponential histogram, from 2 to 1 024;
+    /// what is outside counts as the nearest. Without, 160.
+    pub max_buckets: Option<u16>,
     /// Most series; without, the registry's default.
     pub limit: Option<u32>,
 }
@@ -79,6 +85,7 @@ impl Declaration {
             help: None,
             unit: None,
             buckets: None,
+            max_buckets: None,
             limit: None,
         }
     }
@@ -158,6 +165,8 @@ pub enum Value {
     Gauge(GaugeValue),
     /// What a histogram has counted.
     Histogram(HistogramValue),
+    /// What an exponential histogram has counted.
+    Exponential(ExponentialValue),
     /// An info metric has no value but its labels.
     Info,
 }
@@ -280,20 +289,22 @@ impl Registry {
     pub fn declare(&self, declaration: Declaration) -> Result<(), DeclareError> {
         let inner = &*self.inner;
         let mut state = inner.state.lock();
-        let Declaration { name, kind, origin, help, unit, buckets, limit } = declaration;
+        let Declaration { name, kind, origin, help, unit, buckets, max_buckets, limit } =
+            declaration;
         let id = match inner.claimed(&state, kind, &name)? {
             Some(id) => {
                 let changed = inner.metric(id).is_some_and(|metric| {
-                    buckets
-                        .as_ref()
-                        .is_some_and(|new| kind == Kind::Histogram && *new != metric.buckets)
+                    kind.is_histogram()
+                        && buckets.as_ref().is_some_and(|new| *new != metric.buckets)
+                        || kind == Kind::ExponentialHistogram
+                            && max_buckets.is_some_and(|new| new != metric.max_buckets)
                 });
                 if changed {
                     return Err(DeclareError::BucketsDiffer { name: name.to_string() });
                 }
                 id
             }
-            None => inner.add_metric(&mut state, kind, &name, origin, buckets)?,
+            None => inner.add_metric(&mut state, kind, &name, origin, buckets, max_buckets)?,
         };
         if let Some(metric) = inner.metric(id) {
             let mut meta = metric.meta.write();
@@ -336,7 +347,7 @@ impl Registry {
             }
             _ => {}
         }
-        if kind == Kind::Histogram && labels.contains("le") {
+        if kind.is_histogram() && labels.contains("le") {
             return Err(BindError::ReservedLabel);
         }
         if let Some(metric) = inner.find_metric(base)
@@ -414,6 +425,9 @@ impl Registry {
             Kind::Counter | Kind::UpDownCounter => state.cell_slots.free(place.cells(), 1),
             Kind::Histogram => state.cell_slots.free(place.cells(), metric.buckets.cell_words()),
             Kind::Gauge => state.gauge_slots.free(place.cells(), 1),
+            Kind::ExponentialHistogram => {
+                inner.slabs.read().iter().for_each(|slab| slab.forget(id));
+            }
             Kind::Info => {}
         }
         if metric.overflow.load(Relaxed) == id.to_raw() {

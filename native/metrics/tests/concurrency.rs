@@ -28,6 +28,7 @@ fn sums_are_exact() {
     let open = id(Kind::UpDownCounter, "open");
     let gauge = id(Kind::Gauge, "gauge");
     let histogram = id(Kind::Histogram, "histogram");
+    let exponential = id(Kind::ExponentialHistogram, "exponential");
     thread::scope(|scope| {
         for thread in 0..THREADS {
             let registry = &registry;
@@ -39,6 +40,7 @@ fn sums_are_exact() {
                     recorder.add_int(open, if round % 2 == 0 { 3 } else { -2 }).unwrap();
                     recorder.add_int(gauge, if thread % 2 == 0 { 1 } else { -1 }).unwrap();
                     recorder.observe(histogram, (round % 4) as f64 * 0.25).unwrap();
+                    recorder.observe(exponential, (round % 4) as f64 * 0.25).unwrap();
                 }
             });
         }
@@ -52,6 +54,13 @@ fn sums_are_exact() {
     assert_eq!(value.count(), total);
     assert_eq!(value.sum, total as f64 * 0.375);
     assert_eq!(value.counts[0], total / 4);
+    let Some(Value::Exponential(exponential)) = registry.value(exponential) else {
+        panic!("no exponential histogram")
+    };
+    assert_eq!(exponential.explicit, value);
+    assert_eq!((exponential.count(), exponential.zero_count), (total, total / 4));
+    // 0.25, 0.5 and 0.75 are too far apart for 160 buckets above scale 6.
+    assert_eq!(exponential.scale, 6);
 }
 
 #[test]
@@ -243,4 +252,51 @@ fn exemplars_are_of_their_series_and_end_with_it() {
     });
     registry.remove_all(&metric);
     assert_eq!(registry.stats().exemplars, 0);
+}
+
+#[test]
+fn exponential_histograms_are_consistent_while_they_are_observed() {
+    let registry = Registry::new(Options::default());
+    let metric = name("sizes");
+    let done = AtomicBool::new(false);
+    thread::scope(|scope| {
+        let workers: Vec<_> = (0..4_u64)
+            .map(|thread| {
+                let (registry, metric) = (&registry, &metric);
+                scope.spawn(move || {
+                    let recorder = registry.recorder();
+                    for round in 0..20_000_u64 {
+                        let labels = label("n", round % 4);
+                        let id = registry
+                            .series(Kind::ExponentialHistogram, metric, &labels)
+                            .unwrap()
+                            .id;
+                        // The scale goes down as the values spread.
+                        let value = 1.01_f64.powi((round % (thread + 2) * (round / 100)) as i32);
+                        let _ = recorder.observe(id, value.min(1e300));
+                        if round % 97 == 0 && round % 4 == 3 {
+                            registry.remove(id);
+                        }
+                    }
+                })
+            })
+            .collect();
+        scope.spawn(|| {
+            while !done.load(Ordering::Relaxed) {
+                for n in 0..4 {
+                    let id = registry.find(&metric, &label("n", n));
+                    if let Some(Value::Exponential(value)) = id.and_then(|id| registry.value(id)) {
+                        assert_eq!(value.count(), value.explicit.count());
+                        assert!(value.positive.counts.len() <= 160);
+                    }
+                }
+                let _ = render(&registry, &[], Format::Protobuf, Scope::Application);
+            }
+        });
+        workers.into_iter().for_each(|worker| worker.join().unwrap());
+        done.store(true, Ordering::Relaxed);
+    });
+    let before = registry.stats().bytes;
+    registry.remove_all(&metric);
+    assert!(registry.stats().bytes < before);
 }

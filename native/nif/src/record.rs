@@ -35,7 +35,7 @@ impl Op {
             Self::Add => matches!(kind, Kind::Counter | Kind::UpDownCounter | Kind::Gauge),
             Self::Subtract => matches!(kind, Kind::UpDownCounter | Kind::Gauge),
             Self::Set => kind == Kind::Gauge,
-            Self::Observe => kind == Kind::Histogram,
+            Self::Observe => kind.is_histogram(),
         }
     }
 
@@ -53,11 +53,11 @@ impl Op {
     /// it, else what it would become; the registry then says what is wrong.
     fn kind_for(self, name: &MetricName) -> Kind {
         match self {
-            Self::Add | Self::Subtract => registry()
+            Self::Add | Self::Subtract | Self::Observe => registry()
                 .kind_of(name)
                 .filter(|kind| self.takes(*kind))
                 .unwrap_or(self.default_kind()),
-            Self::Count | Self::Set | Self::Observe => self.default_kind(),
+            Self::Count | Self::Set => self.default_kind(),
         }
     }
 }

@@ -5,6 +5,7 @@
 //! that a large exposition never needs one large allocation and can be shared
 //! by several connections.
 
+mod native;
 mod protobuf;
 mod text;
 

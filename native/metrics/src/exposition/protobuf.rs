@@ -4,7 +4,7 @@
 //! `metrics.proto` in prometheus/client_model. The tests read them back with
 //! a reader generated from that file.
 
-use super::{Chunks, Exposition, NO_HELP, distinct, push_hex};
+use super::{Chunks, Exposition, NO_HELP, distinct, native, push_hex};
 use crate::exemplar::{ByBucket, Exemplar};
 use crate::family::{Family, FamilyKind, Number};
 use crate::labels::{pairs, unescape};
@@ -68,7 +68,9 @@ impl ProtobufWriter {
             Kind::UpDownCounter | Kind::Gauge | Kind::Info => {
                 (metric_type::GAUGE, metric_field::GAUGE)
             }
-            Kind::Histogram => (metric_type::HISTOGRAM, metric_field::HISTOGRAM),
+            Kind::Histogram | Kind::ExponentialHistogram => {
+                (metric_type::HISTOGRAM, metric_field::HISTOGRAM)
+            }
         };
         self.begin(&metric.sample_name(), help, type_number);
         metric.visit(|labels, series| match metric.kind {
@@ -83,6 +85,7 @@ impl ProtobufWriter {
             Kind::Gauge => self.number(field, labels, reader.gauge(series).as_f64()),
             Kind::Info => self.number(field, labels, 1.0),
             Kind::Histogram => self.histogram(metric, reader, labels, series),
+            Kind::ExponentialHistogram => self.exponential(metric, reader, labels, series),
         });
         if let Some(unit) = meta.unit.as_deref().filter(|unit| !unit.is_empty()) {
             push_bytes(&mut self.family, family_field::UNIT, unit.as_bytes());
@@ -142,6 +145,30 @@ impl ProtobufWriter {
     }
 
     fn histogram(&mut self, metric: &Metric, reader: &Reader<'_>, labels: &str, series: u32) {
+        // Before the counts, which then have what the exemplars were counted in.
+        reader.exemplars(metric, series, &mut self.exemplars);
+        let sum = reader.histogram(metric, series, &mut self.counts);
+        self.begin_metric(labels);
+        self.explicit_buckets(metric, sum);
+        push_bytes(&mut self.metric, metric_field::HISTOGRAM, &self.message);
+        self.end_metric();
+    }
+
+    /// An exponential histogram: a server that knows native histograms takes
+    /// it as one, any other by its explicit bounds.
+    fn exponential(&mut self, metric: &Metric, reader: &Reader<'_>, labels: &str, series: u32) {
+        reader.exemplars(metric, series, &mut self.exemplars);
+        let value = reader.exponential(metric, series);
+        self.counts.clone_from(&value.explicit.counts);
+        self.begin_metric(labels);
+        self.explicit_buckets(metric, value.explicit.sum);
+        native::push(&mut self.message, value);
+        push_bytes(&mut self.metric, metric_field::HISTOGRAM, &self.message);
+        self.end_metric();
+    }
+
+    /// Writes count, sum and buckets of a `Histogram` into `self.message`.
+    fn explicit_buckets(&mut self, metric: &Metric, sum: f64) {
         const SAMPLE_COUNT: u32 = 1;
         const SAMPLE_SUM: u32 = 2;
         const BUCKET: u32 = 3;
@@ -149,11 +176,7 @@ impl ProtobufWriter {
         const UPPER_BOUND: u32 = 2;
         const EXEMPLAR: u32 = 3;
 
-        // Before the counts, which then have what the exemplars were counted in.
-        reader.exemplars(metric, series, &mut self.exemplars);
-        let sum = reader.histogram(metric, series, &mut self.counts);
         let total = self.counts.iter().fold(0_u64, |sum, count| sum.wrapping_add(*count));
-        self.begin_metric(labels);
         self.message.clear();
         push_varint_field(&mut self.message, SAMPLE_COUNT, total);
         push_double(&mut self.message, SAMPLE_SUM, sum);
@@ -171,8 +194,6 @@ impl ProtobufWriter {
             }
             push_bytes(&mut self.message, BUCKET, &self.inner);
         }
-        push_bytes(&mut self.metric, metric_field::HISTOGRAM, &self.message);
-        self.end_metric();
     }
 
     fn begin_metric(&mut self, labels: &str) {
@@ -231,7 +252,7 @@ const FIXED_64: u32 = 1;
 const LENGTH_DELIMITED: u32 = 2;
 
 #[allow(clippy::cast_possible_truncation)]
-fn push_varint(out: &mut Vec<u8>, mut n: u64) {
+pub(super) fn push_varint(out: &mut Vec<u8>, mut n: u64) {
     while n >= 0x80 {
         out.push(n as u8 | 0x80);
         n >>= 7;
@@ -239,21 +260,30 @@ fn push_varint(out: &mut Vec<u8>, mut n: u64) {
     out.push(n as u8);
 }
 
+/// A signed number in which small ones of both signs are small.
+pub(super) fn zigzag(n: i64) -> u64 {
+    (n << 1 ^ n >> 63).cast_unsigned()
+}
+
+pub(super) fn push_sint_field(out: &mut Vec<u8>, field: u32, n: i64) {
+    push_varint_field(out, field, zigzag(n));
+}
+
 fn push_tag(out: &mut Vec<u8>, field: u32, wire_type: u32) {
     push_varint(out, u64::from(field << 3 | wire_type));
 }
 
-fn push_varint_field(out: &mut Vec<u8>, field: u32, n: u64) {
+pub(super) fn push_varint_field(out: &mut Vec<u8>, field: u32, n: u64) {
     push_tag(out, field, VARINT);
     push_varint(out, n);
 }
 
-fn push_double(out: &mut Vec<u8>, field: u32, x: f64) {
+pub(super) fn push_double(out: &mut Vec<u8>, field: u32, x: f64) {
     push_tag(out, field, FIXED_64);
     out.extend_from_slice(&x.to_le_bytes());
 }
 
-fn push_bytes(out: &mut Vec<u8>, field: u32, bytes: &[u8]) {
+pub(super) fn push_bytes(out: &mut Vec<u8>, field: u32, bytes: &[u8]) {
     push_tag(out, field, LENGTH_DELIMITED);
     push_varint(out, bytes.len() as u64);
     out.extend_from_slice(bytes);

@@ -358,3 +358,34 @@ fn exemplars_end_with_their_series() {
     let shown = text_of(&registry, &[], Format::OpenMetrics, Scope::Application);
     assert!(shown.contains("latency_seconds_count 0") && !shown.contains("trace_id"));
 }
+
+#[test]
+fn an_exponential_histogram_is_shown_by_its_explicit_bounds_in_text() {
+    let registry = Registry::new(Options::default());
+    registry
+        .declare(Declaration {
+            buckets: Some(Buckets::new(&[0.5, 2.0]).unwrap()),
+            ..Declaration::new(Kind::ExponentialHistogram, name("size"))
+        })
+        .unwrap();
+    let series = registry.series(Kind::ExponentialHistogram, &name("size"), &LabelSet::empty());
+    let id = series.unwrap().id;
+    let recorder = registry.recorder();
+    for value in [0.0, 0.5, 0.6, 3.0] {
+        recorder.observe(id, value).unwrap();
+    }
+    let shown = text_of(&registry, &[], Format::OpenMetrics, Scope::Application);
+    let lines: Vec<&str> = shown.lines().filter(|line| !line.starts_with("# HELP")).collect();
+    assert_eq!(
+        lines,
+        [
+            "# TYPE size histogram",
+            "size_bucket{le=\"0.5\"} 2",
+            "size_bucket{le=\"2.0\"} 3",
+            "size_bucket{le=\"+Inf\"} 4",
+            "size_count 4",
+            "size_sum 4.1",
+            "# EOF"
+        ]
+    );
+}

@@ -45,7 +45,7 @@ impl TextWriter {
             (Kind::Counter, _) if is_unknown => "unknown",
             (Kind::Counter, _) => "counter",
             (Kind::UpDownCounter | Kind::Gauge, _) | (Kind::Info, false) => "gauge",
-            (Kind::Histogram, _) => "histogram",
+            (Kind::Histogram | Kind::ExponentialHistogram, _) => "histogram",
             (Kind::Info, true) => "info",
         };
         let meta = metric.meta.read().clone();
@@ -77,7 +77,7 @@ impl TextWriter {
                     GaugeValue::Float(x) => push_float(out, x),
                 });
             }),
-            Kind::Histogram => {
+            Kind::Histogram | Kind::ExponentialHistogram => {
                 let lines = HistogramLines::new(metric);
                 metric
                     .visit(|labels, series| self.histogram(&lines, metric, reader, labels, series));
