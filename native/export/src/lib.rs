@@ -52,6 +52,7 @@ mod json;
 mod lifecycle;
 mod listen;
 mod negotiate;
+mod otlp_metrics;
 mod phase;
 mod process;
 mod rfc3339;
@@ -67,6 +68,9 @@ pub use config::ServerConfig;
 pub use error::StartError;
 pub use health::{Check, HealthReply, HealthReport, HealthSource, Probe};
 pub use inquiry::Reply;
+pub use otlp_metrics::{
+    FamilySource, RegistryRecords, Temporality, TemporalityState, encode_metrics,
+};
 pub use process::ProcessFigures;
 pub use server::{Server, Sources, Stopped};
 pub use source::{MetricSource, RegistrySource, SourceError};

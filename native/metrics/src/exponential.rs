@@ -112,6 +112,19 @@ impl ExponentialBuckets {
         }
     }
 
+    /// Takes away what was counted before; empty buckets at the ends go too.
+    fn subtract(&mut self, before: &Self) {
+        let now = std::mem::take(self);
+        for (index, count) in now.iter() {
+            let at = usize::try_from(i64::from(index) - i64::from(before.offset)).ok();
+            let less = at.and_then(|at| before.counts.get(at)).copied().unwrap_or(0);
+            match count.wrapping_sub(less) {
+                0 => {}
+                more => self.add(index, more),
+            }
+        }
+    }
+
     /// Merges buckets so that `2^steps` become one.
     fn coarsen(&mut self, steps: u32) {
         if steps == 0 || self.counts.is_empty() {
@@ -208,6 +221,21 @@ impl ExponentialValue {
         for (count, more) in self.explicit.counts.iter_mut().zip(&other.explicit.counts) {
             *count = count.wrapping_add(*more);
         }
+    }
+
+    /// What was counted since an earlier reading of the same series. The range
+    /// of these observations alone is not known.
+    #[must_use]
+    pub fn since(&self, earlier: &Self) -> Self {
+        let (mut now, mut before) = (self.clone(), earlier.clone());
+        before.lower_scale(now.scale);
+        now.lower_scale(before.scale);
+        now.positive.subtract(&before.positive);
+        now.negative.subtract(&before.negative);
+        now.zero_count = now.zero_count.wrapping_sub(before.zero_count);
+        now.explicit = now.explicit.since(&before.explicit);
+        now.range = None;
+        now
     }
 
     /// Merges buckets down to a scale, unless it is that coarse already.
@@ -352,6 +380,25 @@ mod tests {
                 let width = finer.clone().max().unwrap() - finer.min().unwrap() + 1;
                 prop_assert!(width > i32::from(max_buckets));
             }
+        }
+
+        #[test]
+        fn what_is_since_then_adds_up(
+            before in prop::collection::vec(observation(), 0..100),
+            after in prop::collection::vec(observation(), 0..100),
+            max_buckets in 2..200_u16,
+        ) {
+            let earlier = of(&before, max_buckets);
+            let mut now = earlier.clone();
+            after.iter().for_each(|value| now.observe(*value, max_buckets));
+            let delta = now.since(&earlier);
+            prop_assert_eq!(delta.count(), after.len() as u64);
+            prop_assert_eq!(&delta.explicit.counts, &of(&after, max_buckets).explicit.counts);
+            let mut sum = earlier;
+            sum.merge(&delta, max_buckets);
+            let set = |b: &ExponentialBuckets| b.iter().filter(|(_, n)| *n > 0).collect::<Vec<_>>();
+            prop_assert_eq!(set(&sum.positive), set(&now.positive));
+            prop_assert_eq!(set(&sum.negative), set(&now.negative));
         }
 
         /// It does not matter which thread has observed what.

@@ -32,6 +32,7 @@ mod metric;
 mod name;
 mod own;
 mod reader;
+mod reading;
 mod recorder;
 mod registry;
 mod rejection;
@@ -48,6 +49,7 @@ pub use gauge::GaugeValue;
 pub use labels::{LabelError, LabelSet, LabelSetBuilder};
 pub use metric::{Buckets, BucketsError, Kind, Origin};
 pub use name::{MetricName, NameError};
+pub use reading::{MetricReading, SeriesReading};
 pub use recorder::{RecordError, Recorder};
 pub use registry::{
     BindError, Bound, Declaration, DeclareError, HistogramValue, Options, Registry, Stats, Value,

@@ -220,6 +220,8 @@ pub(crate) struct Meta {
 pub(crate) struct Metric {
     /// The family's name; a counter's without `_total`.
     pub(crate) base: Box<str>,
+    /// The name that it was first given.
+    pub(crate) given: Box<str>,
     pub(crate) kind: Kind,
     pub(crate) origin: Origin,
     pub(crate) buckets: Buckets,

@@ -9,6 +9,7 @@ use crate::family::Number;
 use crate::gauge::GaugeValue;
 use crate::metric::{Kind, Metric};
 use crate::registry::{HistogramValue, Value};
+use crate::series::SeriesId;
 use crate::slab::Slab;
 use crate::store::Inner;
 
@@ -20,6 +21,11 @@ pub(crate) struct Reader<'a> {
 }
 
 impl Reader<'_> {
+    /// The handle of a live series.
+    pub(crate) fn handle(&self, series: u32) -> Option<SeriesId> {
+        self.inner.entries.get(series)?.handle()
+    }
+
     /// Whether OpenMetrics cannot show this counter as one.
     pub(crate) fn is_created_of_another(&self, metric: &Metric) -> bool {
         self.inner.is_created_of_another(metric)
@@ -60,7 +66,7 @@ impl Reader<'_> {
         let buckets = metric.buckets.clone();
         let counts = vec![0; buckets.bounds().len() + 1];
         let mut value = ExponentialValue::new(HistogramValue { buckets, counts, sum: 0.0 });
-        if let Some(id) = self.inner.entries.get(series).and_then(|entry| entry.handle()) {
+        if let Some(id) = self.handle(series) {
             for slab in &self.slabs {
                 slab.read_exponential(id, |part| value.merge(part, metric.max_buckets));
             }
@@ -108,7 +114,7 @@ impl Reader<'_> {
     pub(crate) fn exemplars(&self, metric: &Metric, series: u32, out: &mut ByBucket) {
         out.clear();
         if metric.has_exemplars.load(Relaxed)
-            && let Some(id) = self.inner.entries.get(series).and_then(|entry| entry.handle())
+            && let Some(id) = self.handle(series)
         {
             self.inner.exemplars.read(id, out);
         }

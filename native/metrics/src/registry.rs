@@ -5,7 +5,7 @@ use std::hash::{BuildHasher, Hasher, RandomState};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64};
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use parking_lot::{Mutex, RwLock};
 use thiserror::Error;
@@ -183,6 +183,17 @@ pub struct HistogramValue {
 }
 
 impl HistogramValue {
+    /// What was counted since an earlier reading of the same series.
+    #[must_use]
+    pub fn since(&self, earlier: &Self) -> Self {
+        let mut now = self.clone();
+        for (count, before) in now.counts.iter_mut().zip(&earlier.counts) {
+            *count = count.wrapping_sub(*before);
+        }
+        now.sum -= earlier.sum;
+        now
+    }
+
     /// Number of observations.
     #[must_use]
     pub fn count(&self) -> u64 {
@@ -248,6 +259,9 @@ impl Registry {
                 index: Index::new(),
                 metric_index: Index::new(),
                 hash_key: [random(0), random(1)],
+                created: SystemTime::now()
+                    .duration_since(UNIX_EPOCH)
+                    .map_or(0, |now| u64::try_from(now.as_nanos()).unwrap_or(u64::MAX)),
                 slabs: RwLock::default(),
                 idle_slabs: Mutex::default(),
                 state: Mutex::new(state),
@@ -258,6 +272,12 @@ impl Registry {
                 rejected: [const { AtomicU64::new(0) }; Rejection::ALL.len()],
             }),
         }
+    }
+
+    /// When the registry was made, in nanoseconds since 1970.
+    #[must_use]
+    pub fn created_unix_nano(&self) -> u64 {
+        self.inner.created
     }
 
     /// Changes the limits and defaults for what is registered from now on.

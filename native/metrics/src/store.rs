@@ -41,6 +41,8 @@ pub(crate) struct Inner {
     pub(crate) index: Index,
     pub(crate) metric_index: Index,
     pub(crate) hash_key: [u64; 2],
+    /// In nanoseconds since 1970.
+    pub(crate) created: u64,
     pub(crate) slabs: RwLock<Vec<Arc<Slab>>>,
     pub(crate) idle_slabs: Mutex<Vec<Arc<Slab>>>,
     pub(crate) state: Mutex<State>,
@@ -63,7 +65,7 @@ pub(crate) struct State {
 }
 
 /// Label of the series that takes what the limit refuses; OpenTelemetry's.
-const OVERFLOW: (&str, &str) = ("otel_metric_overflow", "true");
+pub(crate) const OVERFLOW: (&str, &str) = ("otel_metric_overflow", "true");
 
 fn is_overflow(labels: &LabelSet) -> bool {
     let (name, value) = OVERFLOW;
@@ -189,6 +191,7 @@ impl Inner {
         };
         self.metrics.push(Metric {
             base: base.into(),
+            given: name.as_str().into(),
             kind,
             origin,
             buckets,

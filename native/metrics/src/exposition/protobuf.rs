@@ -4,7 +4,7 @@
 //! `metrics.proto` in prometheus/client_model. The tests read them back with
 //! a reader generated from that file.
 
-use super::{Chunks, Exposition, NO_HELP, distinct, native, push_hex};
+use super::{Chunks, Exposition, NO_HELP, native, push_hex};
 use crate::exemplar::{ByBucket, Exemplar};
 use crate::family::{Family, FamilyKind, Number};
 use crate::labels::{pairs, unescape};
@@ -101,7 +101,7 @@ impl ProtobufWriter {
         };
         let help = if family.help.is_empty() { NO_HELP } else { &family.help };
         self.begin(&family.name, help, type_number);
-        for sample in distinct(&family.samples) {
+        for sample in family.distinct_samples() {
             self.number(field, sample.labels.as_str(), Number::as_f64(sample.value));
         }
         self.end();

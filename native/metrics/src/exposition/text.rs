@@ -5,7 +5,7 @@
 //! written alike in both (`le="1.0"`), so that a series keeps its identity
 //! when a server changes the format.
 
-use super::{Chunks, Exposition, NO_HELP, distinct, push_hex};
+use super::{Chunks, Exposition, NO_HELP, push_hex};
 use crate::exemplar::{ByBucket, Exemplar};
 use crate::family::{Family, FamilyKind, Number};
 use crate::gauge::GaugeValue;
@@ -98,7 +98,7 @@ impl TextWriter {
         };
         let help = if family.help.is_empty() { NO_HELP } else { &family.help };
         self.head(name, type_name, None, help);
-        for sample in distinct(&family.samples) {
+        for sample in family.distinct_samples() {
             self.line(&family.name, sample.labels.as_str(), |out| push_number(out, sample.value));
         }
     }
