@@ -54,7 +54,7 @@ record_build_info() ->
     Description = <<"Versions of the library, of its native part and of Erlang/OTP.">>,
     ok = erlmcp_instrumentation_nif:declare(info, Name, #{
         library => true, description => Description, unit => nil,
-        buckets => nil, limit => nil
+        buckets => nil, max_buckets => nil, limit => nil
     }),
     Labels = #{
         version => Version,

@@ -13,10 +13,12 @@
 -export([subtract/3]).
 -export([set/3]).
 -export([observe/3]).
+-export([observe_traced/4]).
 -export([series_add/2]).
 -export([series_subtract/2]).
 -export([series_set/2]).
 -export([series_observe/2]).
+-export([series_observe_traced/3]).
 
 %% Registry
 -export([configure/1]).
@@ -45,7 +47,7 @@
 %% Tracing
 -export([tracing_configure/1]).
 -export([span_stats/0]).
--export([span_drain/0, observe_traced/4]).
+-export([span_drain/0]).
 -export([span_watch/1]).
 -export([span_unwatch/0]).
 -export([span_owner_down/3]).
@@ -69,8 +71,8 @@
 
 -on_load(load/0).
 
--nifs([count/3, add/3, subtract/3, set/3, observe/3,
-       series_add/2, series_subtract/2, series_set/2, series_observe/2,
+-nifs([count/3, add/3, subtract/3, set/3, observe/3, observe_traced/4,
+       series_add/2, series_subtract/2, series_set/2, series_observe/2, series_observe_traced/3,
        configure/1, declare/3, bind/3, value/2, remove/2, remove_all/1, scrape/3, stats/0,
        span_start/3, span_end/1, span_end/2, span_set_attribute/3, span_set_attributes/2,
        span_add_event/4, span_add_link/2, span_set_status/3, span_set_name/2, span_is_open/1,
@@ -95,7 +97,7 @@
 %% flag 1 is sampled, 2 recording, 4 remote.
 -type span_context() :: binary().
 -type baggage() :: [{Key :: binary(), Value :: binary(), Metadata :: binary()}].
--type kind() :: counter | up_down_counter | gauge | histogram | info.
+-type kind() :: counter | up_down_counter | gauge | histogram | exponential_histogram | info.
 
 -define(LIBRARY, "erlmcp_nif").
 -define(NOT_LOADED, erlang:nif_error({not_loaded, ?MODULE})).
@@ -152,6 +154,11 @@ set(_Name, _Value, _Labels) -> ?NOT_LOADED.
 -spec observe(name(), number(), labels()) -> ok | error().
 observe(_Name, _Value, _Labels) -> ?NOT_LOADED.
 
+%% Also keeps the observation as an exemplar of its bucket if `SpanContext' is
+%% that of a sampled span; with any other term it is {@link observe/3}.
+-spec observe_traced(name(), number(), labels(), SpanContext :: term()) -> ok | error().
+observe_traced(_Name, _Value, _Labels, _SpanContext) -> ?NOT_LOADED.
+
 -spec series_add(series(), number()) -> ok | error().
 series_add(_Series, _Value) -> ?NOT_LOADED.
 
@@ -163,6 +170,9 @@ series_set(_Series, _Value) -> ?NOT_LOADED.
 
 -spec series_observe(series(), number()) -> ok | error().
 series_observe(_Series, _Value) -> ?NOT_LOADED.
+
+-spec series_observe_traced(series(), number(), SpanContext :: term()) -> ok | error().
+series_observe_traced(_Series, _Value, _SpanContext) -> ?NOT_LOADED.
 
 -spec configure(#{
     series_limit := pos_integer(),
@@ -178,6 +188,7 @@ configure(_Limits) -> ?NOT_LOADED.
     description := binary() | nil,
     unit := binary() | nil,
     buckets := [float()] | nil,
+    max_buckets := 2..1024 | nil,
     limit := pos_integer() | nil
 }) -> ok | error().
 declare(_Kind, _Name, _Options) -> ?NOT_LOADED.
@@ -288,5 +299,3 @@ panic_probe() -> ?NOT_LOADED.
 
 -spec span_drain() -> term().
 span_drain() -> ?NOT_LOADED.
--spec observe_traced(term(),term(),term(),term()) -> term().
-observe_traced(N,V,L,_) -> observe(N,V,L).

@@ -90,7 +90,12 @@
 -type histogram_value() :: #{
     count := non_neg_integer(),
     sum := float(),
-    buckets := [{UpperBound :: float() | infinity, CumulativeCount :: non_neg_integer()}]
+    buckets := [{UpperBound :: float() | infinity, CumulativeCount :: non_neg_integer()}],
+    %% Of an exponential histogram.
+    scale => integer(),
+    zero_count => non_neg_integer(),
+    positive => {Offset :: integer(), [Count :: non_neg_integer()]},
+    negative => {Offset :: integer(), [Count :: non_neg_integer()]}
 }.
 -type value() :: gauge_value() | histogram_value().
 -type format() :: text | openmetrics | protobuf.
@@ -99,6 +104,7 @@
     unit => unicode:chardata() | atom(),
     labels => [name()],
     buckets => [number() | infinity],
+    max_buckets => 2..1024,
     limit => pos_integer()
 }.
 %% Options of {@link declare/3}:
@@ -108,7 +114,10 @@
 %% <li>`labels': the labels that will be used, for the reader; recording with
 %%     others is legal</li>
 %% <li>`buckets': a histogram's upper bounds, increasing; +Inf is added. Default:
-%%     the setting `default_buckets'</li>
+%%     the setting `default_buckets'. An exponential histogram is shown by them
+%%     where a format knows no other</li>
+%% <li>`max_buckets': most buckets of each sign that an exponential histogram has.
+%%     Default: 160</li>
 %% <li>`limit': most series of this metric, at least 2, the overflow series
 %%     included. Default: the setting `series_limit'</li>
 %% </ul>
@@ -402,7 +411,7 @@ timed(Observe, Fun) ->
 -spec undeclared() -> map().
 undeclared() ->
     #{library => false, description => nil, unit => nil,
-      buckets => nil, limit => nil}.
+      buckets => nil, max_buckets => nil, limit => nil}.
 
 -spec check_options([{term(), term()}], map()) -> {ok, map()} | error().
 check_options([], Checked) ->
@@ -429,12 +438,16 @@ check_option(limit, Limit) when is_integer(Limit), Limit >= 2, Limit < 1 bsl 31 
     {ok, Limit};
 check_option(limit, _Limit) ->
     bad_option("the limit is not an integer of at least 2: one series is the overflow series");
+check_option(max_buckets, Count) when is_integer(Count), Count >= 2, Count =< 1024 ->
+    {ok, Count};
+check_option(max_buckets, _Count) ->
+    bad_option("max_buckets is not an integer from 2 to 1024");
 check_option(buckets, Buckets) ->
     check_buckets(Buckets, []);
 check_option(Key, _Value) ->
     %% The limit of characters does not hold for one large integer.
     Shown = string:slice(io_lib:format("~0tp", [Key], [{chars_limit, 200}]), 0, 250),
-    bad_option([Shown, " is no option; options are description, unit, labels, buckets, limit"]).
+    bad_option([Shown, " is no option; options are description, unit, labels, buckets, max_buckets, limit"]).
 
 -spec check_text(term(), string()) -> {ok, binary()} | error().
 check_text(Text, Otherwise) ->

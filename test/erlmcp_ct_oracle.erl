@@ -66,6 +66,10 @@ member(value, #{count := Count, sum := Sum, buckets := Buckets}) ->
 member(buckets, Buckets) ->
     [$[, lists:join($,, [[$[, number(Bound), $,, number(Count), $]]
                          || {Bound, Count} <- Buckets]), $]];
+member(observations, Observations) ->
+    [$[, lists:join($,, [number(Observation) || Observation <- Observations]), $]];
+member(exemplars, Exemplars) ->
+    [$[, lists:join($,, [object(maps:to_list(Exemplar)) || Exemplar <- Exemplars]), $]];
 member(kind, Kind) ->
     string(atom_to_binary(Kind));
 member(_Key, Number) when is_number(Number); is_atom(Number) ->

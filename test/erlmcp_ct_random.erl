@@ -13,6 +13,7 @@
 -define(LET(Pattern, Type, Made), proper_types:bind(Type, fun(Pattern) -> Made end, false)).
 
 -define(RECORDERS, 3).
+-define(IS_HISTOGRAM(Kind), Kind =:= histogram orelse Kind =:= exponential_histogram).
 
 %% Generators
 
@@ -31,13 +32,13 @@ metric() ->
               (maps:from_list(lists:append(Options)))#{kind => Kind, name => Name, series => Series})).
 
 kind() ->
-    oneof([counter, up_down_counter, gauge, histogram, info]).
+    oneof([counter, up_down_counter, gauge, histogram, exponential_histogram, info]).
 
 options(Kind) ->
     [sometimes(?LET(Text, text(), [{description, unicode:characters_to_binary(Text)}])),
      sometimes([{unit, oneof([seconds, bytes, ms])}]),
      case Kind of
-         histogram -> sometimes(?LET(Bounds, short_list(12, non_negative()),
+         _ when ?IS_HISTOGRAM(Kind) -> sometimes(?LET(Bounds, short_list(12, non_negative()),
                                  [{buckets, lists:usort([float(B) || B <- Bounds])}]));
          _ -> []
      end].
@@ -57,6 +58,7 @@ value(counter) -> non_negative();
 value(up_down_counter) -> oneof([integer(), integer(-(1 bsl 50), 1 bsl 50), float(), real()]);
 value(gauge) -> oneof([integer(), integer(-(1 bsl 63), (1 bsl 63) - 1), real(), infinity, '-infinity', nan]);
 value(histogram) -> non_negative();
+value(exponential_histogram) -> non_negative();
 value(info) -> 1.
 
 non_negative() ->
@@ -138,7 +140,8 @@ record_series(Kind, Name, Options, Number, #{labels := Given, ops := Ops}) ->
          || not is_total(Kind, Value, Values, Options)],
     Described = maps:from_list([{help, Text} || {description, Text} <- maps:to_list(Options)] ++
                                [{unit, atom_to_binary(Unit)} || {unit, Unit} <- maps:to_list(Options)]),
-    {maps:merge(Recorded, Described), Complaints}.
+    Observed = maps:from_list([{observations, [float(V) || V <- Values]} || Kind =:= exponential_histogram]),
+    {maps:merge(Recorded, maps:merge(Described, Observed)), Complaints}.
 
 %% What was accepted, and nothing to complain about: a refusal is an answer. A
 %% counter may be given with its suffix and without, as may an info.
@@ -177,13 +180,13 @@ perform(Kind, Name, Labels, Number, {How, Value}) ->
         {up_down_counter, short} -> erlmcp_metrics:dec(N, -Value, Ls);
         {gauge, named} -> erlmcp_metrics:record_gauge(N, Value, Ls);
         {gauge, short} -> erlmcp_metrics:set(N, Ls, Value);
-        {histogram, named} -> erlmcp_metrics:record_histogram(N, Value, Ls);
-        {histogram, short} -> erlmcp_metrics:observe(N, Ls, Value)
+        {_Histogram, named} -> erlmcp_metrics:record_histogram(N, Value, Ls);
+        {_Histogram, short} -> erlmcp_metrics:observe(N, Ls, Value)
     end.
 
 by_handle(_Kind, {error, _} = Error, _Value) -> Error;
 by_handle(gauge, Series, Value) -> erlmcp_metrics:set(Series, Value);
-by_handle(histogram, Series, Value) -> erlmcp_metrics:observe(Series, Value);
+by_handle(Kind, Series, Value) when ?IS_HISTOGRAM(Kind) -> erlmcp_metrics:observe(Series, Value);
 by_handle(_Sum, Series, Value) -> erlmcp_metrics:inc(Series, Value).
 
 spelled_labels(Labels, Number) ->
@@ -209,7 +212,7 @@ is_total(gauge, Value, Values, _Options) ->
         X when is_float(X) -> is_float(Value) andalso <<Value/float>> =:= <<X/float>>;
         Other -> Value =:= Other
     end;
-is_total(histogram, #{count := Count, sum := Sum, buckets := Buckets}, Values, Options) ->
+is_total(Kind, #{count := Count, sum := Sum, buckets := Buckets}, Values, Options) when ?IS_HISTOGRAM(Kind) ->
     Bounds = maps:get(buckets, Options, default_buckets()) ++ [infinity],
     Count =:= length(Values) andalso is_sum(Sum, Values) andalso
         Buckets =:= [{Bound, length([V || V <- Values, float(V) =< Bound])} || Bound <- Bounds];

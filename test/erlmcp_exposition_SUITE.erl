@@ -9,6 +9,9 @@
 -export([names_that_clash/1]).
 -export([many_series/1]).
 -export([series_come_and_go/1]).
+-export([exponential_histograms/1]).
+-export([exemplars_are_shown/1]).
+-export([exemplars_end_with_their_series/1]).
 -export([every_format_shows_the_node/1]).
 -export([promtool_likes_a_declared_application/1]).
 -export([promtool_likes_the_node/1]).
@@ -16,7 +19,8 @@
 
 %% Called on the node.
 -export([record_many/0, record_of_the_node/0, record_known/0, record_declared/0]).
--export([churn/1, forget/1]).
+-export([churn/1, forget/1, record_traced/0, record_exponential/0]).
+-export([observations/0]).
 
 -define(CASES, 250).
 -define(RECORDERS, 3).
@@ -32,6 +36,9 @@ all() ->
      names_that_clash,
      many_series,
      series_come_and_go,
+     exponential_histograms,
+     exemplars_are_shown,
+     exemplars_end_with_their_series,
      every_format_shows_the_node,
      promtool_likes_a_declared_application,
      promtool_likes_the_node,
@@ -130,6 +137,39 @@ scrape_until_down({Pid, Monitor} = Churn, Oracle, Arguments, Count) ->
         ?assertEqual({agree, Report}, {Verdict, Report}),
         scrape_until_down(Churn, Oracle, Arguments, Count + 1)
     end.
+
+%% Exponential histograms of many shapes: native in protobuf, classic elsewhere.
+exponential_histograms(Config) ->
+    Node = proplists:get_value(node, Config),
+    Recorded = erlmcp_ct_node:call(Node, ?MODULE, record_exponential, []),
+    agrees(Config, Recorded, ["--url", erlmcp_ct_node:url(Node, "/metrics/custom")]),
+    ok = erlmcp_ct_node:call(Node, ?MODULE, forget, [Recorded]).
+
+%% Observations in sampled spans are the exemplars of their buckets, by name and
+%% by series; any other context leaves none.
+exemplars_are_shown(Config) ->
+    Node = proplists:get_value(node, Config),
+    Url = erlmcp_ct_node:url(Node, "/metrics/custom"),
+    Recorded = erlmcp_ct_node:call(Node, ?MODULE, record_traced, []),
+    agrees(Config, Recorded, ["--url", Url]),
+    Text = scrape(Node, text, application),
+    ?assertEqual(nomatch, binary:match(Text, <<"trace_id">>)),
+    Openmetrics = scrape(Node, openmetrics, application),
+    ?assertMatch({match, [_, _, _]}, re:run(Openmetrics, " # \\{trace_id=\"", [global])),
+    ok = erlmcp_ct_node:call(Node, ?MODULE, forget, [Recorded]).
+
+%% A series that comes anew has no exemplar of its predecessor.
+exemplars_end_with_their_series(Config) ->
+    Node = proplists:get_value(node, Config),
+    Recorded = erlmcp_ct_node:call(Node, ?MODULE, record_traced, []),
+    ok = erlmcp_ct_node:call(Node, ?MODULE, forget, [Recorded]),
+    [ok = erlmcp_ct_node:call(Node, erlmcp_metrics, observe, [Name, 0.3, maps:from_list(Labels)])
+     || #{name := Name, labels := Labels} <- Recorded],
+    ?assertEqual(nomatch, binary:match(scrape(Node, openmetrics, application), <<"trace_id">>)),
+    ?assertMatch({match, [<<"0">>]},
+                 re:run(scrape(Node, text, all), "^erlmcp_metrics_exemplars ([0-9]+)$",
+                        [multiline, {capture, all_but_first, binary}])),
+    ok = erlmcp_ct_node:call(Node, ?MODULE, forget, [Recorded]).
 
 %% The VM's, the process's and the library's own families beside those of the
 %% application; an application that takes their names has them.
@@ -318,6 +358,65 @@ record_known() ->
         {up_down_counter, <<"known_open">>, [], #{help => <<"Open \"now\".">>}},
         {histogram, <<"known_seconds">>, [], #{unit => <<"seconds">>}},
         {info, <<"known_build">>, [{<<"version">>, <<"1.0">>}], #{}}]].
+
+record_exponential() ->
+    ok = erlmcp_metrics:declare(exponential_histogram, spread, #{buckets => [0.5, 1, 1000]}),
+    {error, {buckets_differ, _}} = erlmcp_metrics:declare(exponential_histogram, spread, #{max_buckets => 20}),
+    {error, {bad_option, _}} = erlmcp_metrics:declare(exponential_histogram, other, #{max_buckets => 1}),
+    {error, {kind_conflict, _}} = erlmcp_metrics:declare(histogram, spread, #{}),
+    [begin
+         Labels = #{shape => Shape},
+         _ = erlmcp_ct_load:together(?RECORDERS, fun(Part) ->
+             [ok = erlmcp_metrics:observe(spread, X, Labels)
+              || {N, X} <- lists:zip(lists:seq(1, length(Values)), Values), N rem ?RECORDERS =:= Part - 1]
+         end),
+         Count = length(Values),
+         #{count := Count} = erlmcp_metrics:value(spread, Labels),
+         Recorded = erlmcp_ct_oracle:recorded(exponential_histogram, <<"spread">>, [{<<"shape">>, Shape}]),
+         Recorded#{observations => [float(X) || X <- Values]}
+     end || {Shape, Values} <- observations()].
+
+%% Sums are exact here: the order of additions is not known.
+observations() ->
+    [{<<"one">>, [0.75]},
+     {<<"zeroes">>, [0, 0.0, -0.0]},
+     {<<"near">>, [1 + N / 1024 || N <- lists:seq(1, 500)]},
+     {<<"powers">>, [math:pow(2, N) || N <- lists:seq(-8, 40)]},
+     {<<"wide">>, [math:pow(2, N) || N <- [-20, -19, -3, 0, 7, 30]]},
+     {<<"gaps">>, [1, 1.0625, 2, 3, 64, 65, 100]}].
+
+%% The three spans whose contexts are sampled are exemplars.
+record_traced() ->
+    ok = erlmcp_metrics:declare(histogram, traced_seconds, #{buckets => [0.25, 1, 4]}),
+    Observe = fun erlmcp_instrumentation_nif:observe_traced/4,
+    Labels = #{path => "/\"a\""},
+    [ok = Observe(traced_seconds, Value, Labels, Context)
+     || {Value, Context} <- [{0.5, span_context(1, 1)}, {3, span_context(2, 5)},
+                             %% These leave none.
+                             {0.125, span_context(3, 0)}, {0.125, span_context(4, 6)},
+                             {0.125, binary:part(span_context(5, 1), 0, 24)}, {0.125, undefined},
+                             {0.125, <<1:7>>}, {0.125, <<0:(24 * 8), 1, 0:64>>}]],
+    {error, {bad_value, _}} = Observe(traced_seconds, nan, Labels, span_context(6, 1)),
+    {error, {bad_labels, _}} = Observe(traced_seconds, 1, [], span_context(6, 1)),
+    Series = erlmcp_metrics:bind(histogram, traced_by_series, #{}),
+    ok = erlmcp_instrumentation_nif:series_observe_traced(Series, 1.0e9, span_context(7, 1)),
+    ok = erlmcp_instrumentation_nif:series_observe_traced(Series, 1, span_context(8, 2)),
+    {error, {unknown_series, _}} =
+        erlmcp_instrumentation_nif:series_observe_traced(12345, 1, span_context(9, 1)),
+    Recorded = fun(Name, Pairs, Exemplars) ->
+        Series0 = erlmcp_ct_oracle:recorded(histogram, Name, Pairs),
+        Series0#{exemplars => [#{le => Bound, value => Value, trace_id => hex(Trace), span_id => hex(Span)}
+                               || {Bound, Value, <<Trace:16/binary, Span:8/binary, _/binary>>} <- Exemplars]}
+    end,
+    [Recorded(<<"traced_seconds">>, [{<<"path">>, <<"/\"a\"">>}],
+              [{1, 0.5, span_context(1, 1)}, {4, 3, span_context(2, 5)}]),
+     Recorded(<<"traced_by_series">>, [], [{infinity, 1.0e9, span_context(7, 1)}])].
+
+span_context(N, Flags) ->
+    <<(16#ABCDEF bsl 64 + N):128, (N + 1):64, Flags, 99:64, "vendor=1">>.
+
+hex(Bytes) ->
+    string:lowercase(<< <<(integer_to_binary(Digit, 16))/binary>> || <<Digit:4>> <= Bytes >>).
 
 %% Metrics of the names that the node exposes too, as the lines of text to see.
 record_of_the_node() ->

@@ -434,7 +434,7 @@ sensible(Function, Arity) ->
            || N <- lists:seq(1, Arity)]).
 
 kind() ->
-    elements([counter, up_down_counter, gauge, histogram, info]).
+    elements([counter, up_down_counter, gauge, histogram, exponential_histogram, info]).
 
 %% Names that meet again, of every kind.
 name() ->

@@ -72,7 +72,7 @@ declare_options(_Config) ->
          N = erlmcp_ct_app:name("options"),
          ok = ?M:declare(Kind, N, Options),
          ok = ?M:declare(Kind, N, Options)
-     end || Kind <- [counter, up_down_counter, gauge, histogram, info],
+     end || Kind <- [counter, up_down_counter, gauge, histogram, exponential_histogram, info],
             Options <- [#{}, #{description => ""}, #{description => [<<"a">>, $b, ["c"]]},
                         #{unit => "seconds"}, #{unit => <<"s">>}, #{unit => s}, #{unit => ""},
                         #{labels => []}, #{limit => 2}, #{limit => (1 bsl 31) - 1},

@@ -14,9 +14,10 @@
 -export([native_histograms/1]).
 -export([exemplar_storage/1]).
 -export([each_protocol/1]).
+-export([exponential_histograms/1]).
 
 %% Called on the node.
--export([record_fixed/0, load/1, recorded/0]).
+-export([record_fixed/0, load/1, recorded/0, observe_spread/1]).
 
 -define(LOAD_MS, 4000).
 -define(RECORDERS, 3).
@@ -30,7 +31,8 @@ all() ->
     [{group, Version} || {Version, _Where} <- versions()].
 
 groups() ->
-    [{Version, [parallel], [default_features, native_histograms, exemplar_storage, each_protocol]}
+    [{Version, [parallel], [default_features, native_histograms, exemplar_storage, each_protocol,
+                            exponential_histograms]}
      || {Version, _Where} <- versions()].
 
 versions() ->
@@ -114,6 +116,36 @@ each_protocol(Config) ->
         false ->
             {skip, "this Prometheus has no scrape_protocols: it cannot ask for text 0.0.4 alone"}
     end.
+
+%% An exponential histogram arrives as a native one: its count, its sum, and
+%% quantiles that are right to the width of a bucket, also once its scale was
+%% lowered under the eyes of the server.
+exponential_histograms(Config) ->
+    Node = proplists:get_value(node, Config),
+    Jobs = [{"node", "/metrics/custom", any}],
+    with_prometheus(Config, ["--enable-feature=native-histograms"], Jobs, fun(Url) ->
+        lists:foldl(fun(Values, Before) ->
+            All = Before ++ Values,
+            #{scale := Scale} = erlmcp_ct_node:call(Node, ?MODULE, observe_spread, [Values]),
+            await_scrape(Url, Jobs, erlang:system_time(millisecond)),
+            ?assertEqual(length(All), query(Url, "histogram_count(spread)", now)),
+            ?assert(abs(query(Url, "histogram_sum(spread)", now) / lists:sum(All) - 1) < 1.0e-9),
+            Width = math:pow(2, math:pow(2, -min(Scale, 8))),
+            [begin
+                 Exact = lists:nth(ceil(Q * length(All)), lists:sort(All)),
+                 Query = io_lib:format("histogram_quantile(~w, spread)", [Q]),
+                 Found = query(Url, Query, now),
+                 ct:log("scale ~b, quantile ~w: ~w, exactly ~w", [Scale, Q, Found, Exact]),
+                 ?assert(Found >= Exact / Width / 1.000001),
+                 ?assert(Found =< Exact * Width * 1.000001)
+             end || Q <- [0.1, 0.5, 0.9, 0.99]],
+            %% The buckets were not taken as those of a classic histogram.
+            ?assertEqual(none, query(Url, "count(spread_bucket)", now)),
+            All
+        end, [], [[1 + N / 1000 || N <- lists:seq(1, 1000)],
+                  [math:exp(N / 100) || N <- lists:seq(-500, 500)],
+                  [math:exp(N / 2) || N <- lists:seq(-100, 100)]])
+    end).
 
 negotiating() ->
     [{"node", "/metrics", any}, {"custom", "/metrics/custom", any}].
@@ -247,6 +279,11 @@ number(Text) ->
     end.
 
 %% On the node
+
+observe_spread(Values) ->
+    ok = erlmcp_metrics:declare(exponential_histogram, spread, #{}),
+    [ok = erlmcp_metrics:observe(spread, Value) || Value <- Values],
+    erlmcp_metrics:value(spread, #{}).
 
 %% What no load touches: each kind with what is hard to carry.
 record_fixed() ->

@@ -9,9 +9,12 @@ The recorded series are JSON lines:
     {"name": "latency", "kind": "histogram", "labels": {"path": "/"},
      "value": {"count": 2, "sum": 0.75, "buckets": [[0.5, 1], [Infinity, 2]]}}
 
-`kind` is counter, up_down_counter, gauge, histogram or info; names and labels
+`kind` is counter, up_down_counter, gauge, histogram,
+exponential_histogram or info; names and labels
 are as they were given to the library; an info has the value 1. `help` and
-`unit` are those of the declaration, if there was one.
+`unit` are those of the declaration, if there was one. `exemplars` of a
+histogram are objects of `le`, `trace_id`, `span_id` and `value`; `observations` of an
+exponential_histogram are all that it has observed.
 """
 
 from __future__ import annotations
@@ -57,6 +60,14 @@ def differences(wanted: Reading, got: Reading, form: str) -> Iterator[str]:
             yield f"value    {shown(series)} is {other!r}, recorded {value!r}"
     if form == "prometheus":
         return
+    for series in sorted(wanted.exemplars.keys() | got.exemplars.keys()):
+        value, other = wanted.exemplars.get(series), got.exemplars.get(series)
+        if value != other:
+            yield f"exemplar {shown(series)} has {other}, recorded {value}"
+    for series in sorted(wanted.natives.keys() | got.natives.keys()):
+        native, decoded = wanted.natives.get(series), got.natives.get(series)
+        if native != decoded:
+            yield f"native   {shown(series)} is {decoded}, recorded {native}"
     for name in sorted(wanted.families.keys() | got.families.keys()):
         ours, theirs = wanted.families.get(name), got.families.get(name)
         if ours is None or theirs is None:
@@ -77,6 +88,9 @@ def without(reading: Reading, names: re.Pattern[str] | None) -> tuple[Reading, d
     for series, value in reading.samples.items():
         if not names.fullmatch(series[0]):
             ours.samples[series] = value
+            if series in reading.exemplars:
+                ours.exemplars[series] = reading.exemplars[series]
+    ours.natives = {series: native for series, native in reading.natives.items() if not names.fullmatch(series[0])}
     for name, family in reading.families.items():
         if names.fullmatch(name):
             # An info is a gauge to the formats that have no infos.

@@ -23,7 +23,7 @@ from grpc_tools import protoc
 from prometheus_client import Metric, parser
 from prometheus_client.openmetrics import parser as openmetrics_parser
 
-from reading import Family, Reading, Unreadable, spelled_bound
+from reading import Buckets, Family, Native, Reading, Unreadable, spelled_bound
 
 HERE = Path(__file__).resolve().parent
 HTTP_TIMEOUT_S = 20
@@ -83,6 +83,10 @@ def of_families(parse: Callable[[str], Iterable[Metric]], body: bytes) -> Readin
                 if sample.timestamp is not None:
                     raise Unreadable(f"{sample.name} has a timestamp")
                 reading.add_sample(sample.name, sample.labels, sample.value)
+                if found := sample.exemplar:
+                    reading.add_exemplar(
+                        sample.name, sample.labels, found.labels, found.value, float(found.timestamp or 0)
+                    )
     except (ValueError, KeyError, IndexError) as error:
         raise Unreadable(f"the reader refuses it: {error!r}") from error
     # A reader may drop a line in silence: a series that stands twice, for one.
@@ -162,8 +166,59 @@ def add_metric(reading: Reading, name: str, kind: str, metric: Message) -> None:
         for bucket in value.bucket:
             bucket_labels = {**labels, "le": spelled_bound(bucket.upper_bound)}
             reading.add_sample(f"{name}_bucket", bucket_labels, bucket.cumulative_count)
+            add_exemplar(reading, f"{name}_bucket", bucket_labels, bucket)
+        if value.HasField("schema"):
+            add_native(reading, name, labels, value)
     else:
         reading.add_sample(name, labels, value.value)
+        if kind == "counter":
+            add_exemplar(reading, name, labels, value)
+
+
+def add_native(reading: Reading, name: str, labels: dict[str, str], histogram: Message) -> None:
+    if not histogram.HasField("zero_threshold") or histogram.zero_threshold != 0:
+        raise Unreadable(f"the bucket of zero of {name} has a width")
+    native = Native(
+        histogram.schema,
+        histogram.zero_count,
+        native_buckets(name, histogram.positive_span, histogram.positive_delta),
+        native_buckets(name, histogram.negative_span, histogram.negative_delta),
+    )
+    if native.count() != histogram.sample_count:
+        raise Unreadable(f"{name} counts {histogram.sample_count}, its native buckets {native.count()}")
+    if not native.zero_count and not histogram.positive_span and not histogram.negative_span:
+        raise Unreadable(f"nothing says that {name} is a native histogram")
+    reading.natives[(name, tuple(sorted(labels.items())))] = native
+
+
+def native_buckets(name: str, spans: Iterable[Message], deltas: Iterable[int]) -> Buckets:
+    """The buckets that are not empty. A span's offset counts from the end of the one before."""
+    buckets: Buckets = {}
+    remaining = iter(deltas)
+    index = count = 0
+    for span in spans:
+        index += span.offset
+        for _ in range(span.length):
+            try:
+                count += next(remaining)
+            except StopIteration:
+                raise Unreadable(f"{name} has fewer deltas than its spans say") from None
+            if count < 0:
+                raise Unreadable(f"{name} has a bucket below zero")
+            if count:
+                buckets[index] = count
+            index += 1
+    if next(remaining, None) is not None:
+        raise Unreadable(f"{name} has more deltas than its spans say")
+    return buckets
+
+
+def add_exemplar(reading: Reading, name: str, labels: dict[str, str], holder: Message) -> None:
+    if holder.HasField("exemplar"):
+        exemplar = holder.exemplar
+        pairs = {pair.name: pair.value for pair in exemplar.label}
+        unix = exemplar.timestamp.seconds + exemplar.timestamp.nanos / 1e9
+        reading.add_exemplar(name, labels, pairs, exemplar.value, unix)
 
 
 READERS: dict[str, Callable[[bytes], Reading]] = {

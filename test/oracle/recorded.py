@@ -7,18 +7,51 @@ library's documentation and not from its code.
 from __future__ import annotations
 
 import json
+import math
 import re
+import time
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from reading import Family, Number, Reading, spelled_bound
+from reading import Buckets, Family, Native, Number, Reading, spelled_bound
 
 
 def sanitised(name: str, allowed: str) -> str:
     """A name in which each other character is an underscore; a digit cannot be the first."""
     return re.sub("^(?=[0-9])", "_", re.sub(f"[^{allowed}]", "_", name))
+
+
+MAX_BUCKETS = 160
+SMALLEST_NORMAL = 2.0**-1022
+
+
+def native(observations: list[float]) -> Native:
+    """The native histogram at the finest of Prometheus' schemas with few enough buckets."""
+    for schema in range(8, -5, -1):
+        positive, negative = (
+            Counter(native_index(sign * x, schema) for x in observations if sign * x > 0) for sign in (1, -1)
+        )
+        if all(width(buckets) <= MAX_BUCKETS for buckets in (positive, negative)):
+            return Native(schema, observations.count(0), dict(positive), dict(negative))
+    raise ValueError("no schema is coarse enough")
+
+
+def width(buckets: Buckets) -> int:
+    return max(buckets) - min(buckets) + 1 if buckets else 0
+
+
+def native_index(x: float, schema: int) -> int:
+    """The bucket i whose upper bound, 2**(i * 2**-schema), is the first not below x."""
+    half, exponent = math.frexp(max(x, SMALLEST_NORMAL))
+    exponent -= 1
+    exact = half == 0.5
+    if schema < 0:
+        return -(-exponent >> -schema) if exact else (exponent >> -schema) + 1
+    within = 0 if exact else math.ceil(math.log2(2 * half) * 2**schema)
+    return exponent * 2**schema + within
 
 
 @dataclass(frozen=True)
@@ -31,6 +64,8 @@ class Recorded:
     value: Number | dict[str, Any]
     help: str | None
     unit: str | None
+    exemplars: list[dict[str, Any]]
+    observations: list[float]
 
     @property
     def base(self) -> str:
@@ -49,21 +84,31 @@ class Recorded:
     def add_to(self, reading: Reading, form: str) -> None:
         labels = self.exposed_labels()
         if isinstance(self.value, dict):
+            if self.kind == "exponential_histogram" and form == "protobuf":
+                reading.natives[(self.base, tuple(sorted(labels.items())))] = native(self.observations)
             reading.add_sample(f"{self.base}_count", labels, self.value["count"])
             reading.add_sample(f"{self.base}_sum", labels, self.value["sum"])
             for bound, count in self.value["buckets"]:
                 bucket_labels = {**labels, "le": spelled_bound(float(bound))}
                 reading.add_sample(f"{self.base}_bucket", bucket_labels, count)
+                if form in ("openmetrics", "protobuf"):
+                    self.add_exemplar_to(reading, bucket_labels, float(bound))
         else:
             reading.add_sample(self.base + self.suffix, labels, self.value)
         reading.families[self.family_name(form)] = self.family(form)
+
+    def add_exemplar_to(self, reading: Reading, labels: dict[str, str], bound: float) -> None:
+        for exemplar in self.exemplars:
+            if float(exemplar["le"]) == bound:
+                ids = {name: exemplar[name] for name in ("trace_id", "span_id")}
+                reading.add_exemplar(f"{self.base}_bucket", labels, ids, exemplar["value"], time.time())
 
     def family_name(self, form: str) -> str:
         """As the readers name it: a counter's without the suffix."""
         return self.base + (self.suffix if self.kind == "info" and form != "openmetrics" else "")
 
     def family(self, form: str) -> Family:
-        kind = "gauge" if self.kind == "up_down_counter" else self.kind
+        kind = {"up_down_counter": "gauge", "exponential_histogram": "histogram"}.get(self.kind, self.kind)
         kind = "gauge" if kind == "info" and form != "openmetrics" else kind
         unit = self.unit
         if form == "text" or (form == "openmetrics" and not self.shows_unit()):
@@ -80,7 +125,8 @@ def read_recorded(path: str) -> list[Recorded]:
     lines = Path(path).read_bytes().decode("utf-8").split("\n")
     fields = [json.loads(line) for line in lines if line]
     return [
-        Recorded(f["name"], f["kind"], f["labels"], f["value"], f.get("help"), f.get("unit")) for f in fields
+        Recorded(f["name"], f["kind"], f["labels"], f["value"], f.get("help"), f.get("unit"), f.get("exemplars", []), f.get("observations", []))
+        for f in fields
     ]
 
 
@@ -96,7 +142,7 @@ def expected(recorded: Iterable[Recorded], form: str) -> Reading:
 
 def show_reserved_as_unknown(reading: Reading, recorded: list[Recorded]) -> None:
     """OpenMetrics keeps x_created for the counter or histogram x; a counter of that name is unknown there."""
-    reserved = {f"{series.base}_created" for series in recorded if series.kind in ("counter", "histogram")}
+    reserved = {f"{series.base}_created" for series in recorded if series.kind in ("counter", "histogram", "exponential_histogram")}
     for series in recorded:
         if series.kind == "counter" and series.base in reserved:
             family = reading.families.pop(series.base)

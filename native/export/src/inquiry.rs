@@ -10,7 +10,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use parking_lot::Mutex;
+use parking_lot::{Condvar, Mutex};
 use tokio::sync::watch;
 
 /// After this time a question counts as lost though its [`Reply`] was never
@@ -28,6 +28,8 @@ struct Shared<T> {
     state: Mutex<State<T>>,
     /// Rings at each answer and at each question that will have none.
     bell: watch::Sender<()>,
+    /// The same for those who block.
+    settled: Condvar,
 }
 
 #[derive(Debug)]
@@ -102,7 +104,21 @@ impl<T> Drop for Reply<T> {
             state.under_way = None;
         }
         drop(state);
+        self.shared.settled.notify_all();
         self.shared.bell.send_replace(());
+    }
+}
+
+impl<T> State<T> {
+    fn settled(&self, before: u64) -> bool {
+        self.answered > before || self.under_way.is_none()
+    }
+
+    fn outcome(&self, before: u64) -> Outcome<T> {
+        match &self.last {
+            Some(answer) if self.answered > before => Outcome::Fresh(answer.clone()),
+            last => Outcome::Stale(last.clone()),
+        }
     }
 }
 
@@ -112,6 +128,7 @@ impl<T> Inquiry<T> {
             shared: Arc::new(Shared {
                 state: Mutex::new(State { last: None, under_way: None, asked: 0, answered: 0 }),
                 bell: watch::Sender::new(()),
+                settled: Condvar::new(),
             }),
         }
     }
@@ -133,11 +150,27 @@ impl<T> Inquiry<T> {
         let settled = async { while !self.settled(before) && bell.changed().await.is_ok() {} };
         // Both a time-out and a question that was given up end here.
         let _ = tokio::time::timeout(patience, settled).await;
-        let state = self.shared.state.lock();
-        match &state.last {
-            Some(answer) if state.answered > before => Outcome::Fresh(answer.clone()),
-            last => Outcome::Stale(last.clone()),
+        self.shared.state.lock().outcome(before)
+    }
+
+    /// As [`Self::answer`], for a thread that may wait.
+    pub(crate) fn answer_blocking(
+        &self,
+        patience: Duration,
+        ask: impl FnOnce(Reply<T>) -> bool,
+    ) -> Outcome<T> {
+        let deadline = Instant::now() + patience;
+        let (before, new_question) = self.join();
+        if let Some(reply) = new_question
+            && !ask(reply)
+        {
+            return Outcome::Stale(self.last());
         }
+        let mut state = self.shared.state.lock();
+        while !state.settled(before)
+            && !self.shared.settled.wait_until(&mut state, deadline).timed_out()
+        {}
+        state.outcome(before)
     }
 
     /// The number of answers so far, and the way back for a new question unless
@@ -157,8 +190,7 @@ impl<T> Inquiry<T> {
     }
 
     fn settled(&self, before: u64) -> bool {
-        let state = self.shared.state.lock();
-        state.answered > before || state.under_way.is_none()
+        self.shared.state.lock().settled(before)
     }
 
     fn last(&self) -> Option<Answer<T>> {
@@ -235,6 +267,26 @@ mod tests {
             let outcome = inquiry.answer(SHORT, ask).await;
             assert_eq!(stale(&outcome), Some(7));
         });
+    }
+
+    #[test]
+    fn a_thread_that_blocks_is_answered_too() {
+        let inquiry = Inquiry::new();
+        let outcome = inquiry.answer_blocking(LONG, |reply| {
+            std::thread::spawn(move || {
+                std::thread::sleep(SHORT);
+                reply.send(1);
+            });
+            true
+        });
+        assert_eq!(fresh(&outcome), Some(1));
+        let begin = Instant::now();
+        assert_eq!(stale(&inquiry.answer_blocking(LONG, |_| true)), Some(1), "given up");
+        assert_eq!(stale(&inquiry.answer_blocking(LONG, |_| false)), Some(1), "nobody there");
+        assert!(begin.elapsed() < LONG);
+        let kept = Mutex::new(None);
+        let ask = |reply| kept.lock().replace(reply).is_none();
+        assert_eq!(stale(&inquiry.answer_blocking(SHORT, ask)), Some(1), "too late");
     }
 
     #[test]

@@ -58,6 +58,7 @@ mod listen;
 mod negotiate;
 pub mod otlp;
 mod otlp_json;
+mod otlp_metrics;
 mod phase;
 mod process;
 mod rfc3339;
@@ -77,6 +78,9 @@ pub use file_exporter::{
 };
 pub use health::{Check, HealthReply, HealthReport, HealthSource, Probe};
 pub use inquiry::Reply;
+pub use otlp_metrics::{
+    FamilySource, RegistryRecords, Temporality, TemporalityState, encode_metrics,
+};
 pub use process::ProcessFigures;
 pub use server::{Server, Sources, Stopped};
 pub use source::{MetricSource, RegistrySource, SourceError};

@@ -53,7 +53,17 @@ impl Vm {
     /// the time pass.
     pub(crate) async fn figures(&self) -> VmFigures {
         let ask = |reply| self.source.request(reply);
-        let (stale, answer) = match self.inquiry.answer(self.patience, ask).await {
+        self.known(self.inquiry.answer(self.patience, ask).await)
+    }
+
+    /// As [`Self::figures`], for a thread that may wait.
+    pub(crate) fn figures_blocking(&self) -> VmFigures {
+        let ask = |reply| self.source.request(reply);
+        self.known(self.inquiry.answer_blocking(self.patience, ask))
+    }
+
+    fn known(&self, outcome: Outcome<Vec<Family>>) -> VmFigures {
+        let (stale, answer) = match outcome {
             Outcome::Fresh(answer) => (false, Some(answer)),
             Outcome::Stale(answer) => (true, answer),
         };

@@ -4,6 +4,8 @@
 //! counted here: whoever knows them hands them over as [`Family`] values and
 //! the exposition writes them between the registry's own.
 
+use std::collections::HashSet;
+
 use crate::labels::LabelSet;
 
 /// The type that a scrape announces for a family.
@@ -61,4 +63,12 @@ pub struct Family {
     pub help: String,
     /// The samples; a family without samples is left out.
     pub samples: Vec<Sample>,
+}
+
+impl Family {
+    /// The samples, without those whose labels come a second time.
+    pub fn distinct_samples(&self) -> impl Iterator<Item = &Sample> {
+        let mut seen = HashSet::new();
+        self.samples.iter().filter(move |sample| seen.insert(sample.labels.as_str()))
+    }
 }

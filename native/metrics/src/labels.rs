@@ -1,5 +1,6 @@
 //! Label sets in their canonical form.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::ops::Range;
 
@@ -88,6 +89,11 @@ impl LabelSet {
         &self.0
     }
 
+    /// Names and values of the labels, sorted by name.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, Cow<'_, str>)> {
+        unescaped_pairs(&self.0)
+    }
+
     /// Whether there is a label of this name.
     #[must_use]
     pub fn contains(&self, name: &str) -> bool {
@@ -116,6 +122,18 @@ pub(crate) fn pairs(text: &str) -> impl Iterator<Item = (&str, &str)> {
         rest = after.get(end + 1..)?;
         rest = rest.strip_prefix(',').unwrap_or(rest);
         Some((name, value))
+    })
+}
+
+/// The names and values of a canonical text.
+pub(crate) fn unescaped_pairs(text: &str) -> impl Iterator<Item = (&str, Cow<'_, str>)> {
+    pairs(text).map(|(name, value)| {
+        if !value.contains('\\') {
+            return (name, Cow::Borrowed(value));
+        }
+        let mut bytes = Vec::with_capacity(value.len());
+        unescape(value, &mut bytes);
+        (name, Cow::Owned(String::from_utf8_lossy(&bytes).into_owned()))
     })
 }
 
@@ -280,13 +298,8 @@ mod tests {
         #[test]
         fn the_text_reads_back(values in prop::collection::btree_map("[a-z]{1,5}", any::<String>(), 0..6)) {
             let set = LabelSet::from_pairs(values.iter().map(|(n, v)| (n.as_str(), v.as_str()))).unwrap();
-            let read: Vec<(String, String)> = pairs(set.as_str())
-                .map(|(n, v)| {
-                    let mut out = Vec::new();
-                    unescape(v, &mut out);
-                    (n.to_owned(), String::from_utf8(out).unwrap())
-                })
-                .collect();
+            let read: Vec<(String, String)> =
+                set.iter().map(|(n, v)| (n.to_owned(), v.into_owned())).collect();
             let wanted: Vec<(String, String)> =
                 values.into_iter().filter(|(_, v)| !v.is_empty()).collect();
             prop_assert_eq!(read, wanted);

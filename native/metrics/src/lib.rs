@@ -21,6 +21,8 @@
 //! ```
 #![forbid(unsafe_code)]
 
+mod exemplar;
+mod exponential;
 pub mod exposition;
 mod family;
 mod gauge;
@@ -30,19 +32,24 @@ mod metric;
 mod name;
 mod own;
 mod reader;
+mod reading;
 mod recorder;
 mod registry;
 mod rejection;
 mod series;
+mod slab;
 mod slots;
 mod store;
 mod words;
 
+pub use exemplar::Exemplar;
+pub use exponential::{ExponentialBuckets, ExponentialValue};
 pub use family::{Family, FamilyKind, Number, Sample};
 pub use gauge::GaugeValue;
 pub use labels::{LabelError, LabelSet, LabelSetBuilder};
 pub use metric::{Buckets, BucketsError, Kind, Origin};
 pub use name::{MetricName, NameError};
+pub use reading::{MetricReading, SeriesReading};
 pub use recorder::{RecordError, Recorder};
 pub use registry::{
     BindError, Bound, Declaration, DeclareError, HistogramValue, Options, Registry, Stats, Value,

@@ -22,9 +22,21 @@ pub enum Kind {
     Histogram = 4,
     /// Labels that describe something; the value is always 1.
     Info = 5,
+    /// Counts of observations by buckets that adapt to them, and their sum.
+    ExponentialHistogram = 6,
 }
 
 impl Kind {
+    /// Every kind.
+    pub const ALL: [Self; 6] = [
+        Self::Counter,
+        Self::UpDownCounter,
+        Self::Gauge,
+        Self::Histogram,
+        Self::Info,
+        Self::ExponentialHistogram,
+    ];
+
     /// The name that Erlang and the messages use.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
@@ -34,6 +46,7 @@ impl Kind {
             Self::Gauge => "gauge",
             Self::Histogram => "histogram",
             Self::Info => "info",
+            Self::ExponentialHistogram => "exponential_histogram",
         }
     }
 
@@ -44,6 +57,7 @@ impl Kind {
             Self::Gauge => "a gauge",
             Self::Histogram => "a histogram",
             Self::Info => "an info",
+            Self::ExponentialHistogram => "an exponential_histogram",
         }
     }
 
@@ -55,6 +69,7 @@ impl Kind {
             3 => Some(Self::Gauge),
             4 => Some(Self::Histogram),
             5 => Some(Self::Info),
+            6 => Some(Self::ExponentialHistogram),
             _ => None,
         }
     }
@@ -64,13 +79,19 @@ impl Kind {
         match self {
             Self::Counter => "_total",
             Self::Info => "_info",
-            Self::UpDownCounter | Self::Gauge | Self::Histogram => "",
+            Self::UpDownCounter | Self::Gauge | Self::Histogram | Self::ExponentialHistogram => "",
         }
+    }
+
+    /// Whether it counts observations.
+    #[must_use]
+    pub const fn is_histogram(self) -> bool {
+        matches!(self, Self::Histogram | Self::ExponentialHistogram)
     }
 
     /// The name that OpenMetrics keeps for the time of a metric's creation.
     pub(crate) fn created(self, base: &str) -> Option<String> {
-        matches!(self, Self::Counter | Self::Histogram).then(|| format!("{base}_created"))
+        (self == Self::Counter || self.is_histogram()).then(|| format!("{base}_created"))
     }
 
     /// The part of a name that identifies the metric: `requests` for the
@@ -90,7 +111,9 @@ impl Kind {
             Self::Counter => &["", "_total", "_created"],
             Self::Info => &["", "_info"],
             Self::UpDownCounter | Self::Gauge => &[""],
-            Self::Histogram => &["", "_bucket", "_count", "_sum", "_created"],
+            Self::Histogram | Self::ExponentialHistogram => {
+                &["", "_bucket", "_count", "_sum", "_created"]
+            }
         };
         suffixes.iter().map(|suffix| format!("{base}{suffix}")).collect()
     }
@@ -128,6 +151,12 @@ pub enum BucketsError {
 
 /// Most buckets of one histogram.
 const MAX_BUCKETS: usize = 256;
+
+/// Most buckets of each sign of an exponential histogram that says nothing
+/// else; OpenTelemetry's.
+pub(crate) const DEFAULT_MAX_BUCKETS: u16 = 160;
+/// What may be said: with fewer, not all floats would have a bucket.
+pub(crate) const MAX_BUCKETS_RANGE: (u16, u16) = (2, 1_024);
 
 /// The bounds that OpenTelemetry's conventions give for durations in seconds:
 /// those of Prometheus' clients and three more.
@@ -191,9 +220,13 @@ pub(crate) struct Meta {
 pub(crate) struct Metric {
     /// The family's name; a counter's without `_total`.
     pub(crate) base: Box<str>,
+    /// The name that it was first given.
+    pub(crate) given: Box<str>,
     pub(crate) kind: Kind,
     pub(crate) origin: Origin,
     pub(crate) buckets: Buckets,
+    /// Most buckets of each sign of an exponential histogram.
+    pub(crate) max_buckets: u16,
     pub(crate) fingerprint: u128,
     pub(crate) meta: RwLock<Meta>,
     /// Most series, the overflow series included.
@@ -205,6 +238,8 @@ pub(crate) struct Metric {
     pub(crate) overflow: AtomicU64,
     /// Whether a histogram has ever observed a negative value.
     pub(crate) observed_negative: AtomicBool,
+    /// Whether a series has ever got an exemplar.
+    pub(crate) has_exemplars: AtomicBool,
     pub(crate) rows: RwLock<Rows>,
     /// Scrapes that are between two batches of rows.
     pub(crate) visitors: AtomicU32,

@@ -61,9 +61,21 @@ impl Registry {
                 stats.threads.into(),
             ),
             one(
+                "erlmcp_metrics_exemplars",
+                FamilyKind::Gauge,
+                "Exemplars held.",
+                stats.exemplars.into(),
+            ),
+            one(
+                "erlmcp_metrics_exemplars_refused_total",
+                FamilyKind::Counter,
+                "Exemplars that were not kept because as many as may be held were.",
+                stats.exemplars_refused,
+            ),
+            one(
                 "erlmcp_metrics_memory_bytes",
                 FamilyKind::Gauge,
-                "Memory held for series, cells, label texts and look-up tables.",
+                "Memory held for series, cells, exemplars, label texts and look-up tables.",
                 stats.bytes,
             ),
         ]

@@ -8,15 +8,16 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use thiserror::Error;
 
+use crate::exemplar::{Exemplar, Recent};
+use crate::exponential::ExponentialValue;
 use crate::gauge::GaugeValue;
 use crate::metric::Kind;
 use crate::reader::saturating_sum;
+use crate::registry::HistogramValue;
 use crate::series::{Entry, Place, SeriesId};
+use crate::slab::Slab;
 use crate::store::Inner;
-use crate::words::{Address, Words};
-
-/// The cells of one thread.
-pub(crate) type Slab = Words<1>;
+use crate::words::Address;
 
 /// Records into the cells of one thread.
 ///
@@ -28,6 +29,7 @@ pub(crate) type Slab = Words<1>;
 pub struct Recorder {
     inner: Arc<Inner>,
     slab: Arc<Slab>,
+    recent_exemplars: Recent,
     /// One thread at a time: `Send`, not `Sync`.
     not_sync: PhantomData<Cell<()>>,
 }
@@ -68,7 +70,7 @@ fn add_f64(cell: &AtomicU64, x: f64) {
 
 impl Recorder {
     pub(crate) fn new(inner: Arc<Inner>, slab: Arc<Slab>) -> Self {
-        Self { inner, slab, not_sync: PhantomData }
+        Self { inner, slab, recent_exemplars: Recent::new(), not_sync: PhantomData }
     }
 
     #[inline(always)]
@@ -81,7 +83,7 @@ impl Recorder {
 
     #[inline(always)]
     fn cell(&self, at: Address) -> Result<&AtomicU64, RecordError> {
-        match self.slab.get(at) {
+        match self.slab.cells.get(at) {
             Some([cell]) => Ok(cell),
             None => self.new_cell(at),
         }
@@ -89,8 +91,8 @@ impl Recorder {
 
     #[cold]
     fn new_cell(&self, at: Address) -> Result<&AtomicU64, RecordError> {
-        self.slab.make(at);
-        self.slab.get(at).map(|[cell]| cell).ok_or(RecordError::UnknownSeries)
+        self.slab.cells.make(at);
+        self.slab.cells.get(at).map(|[cell]| cell).ok_or(RecordError::UnknownSeries)
     }
 
     /// Adds to a counter that this thread has added to before; `false` if it
@@ -102,7 +104,7 @@ impl Recorder {
         if let Some(entry) = self.inner.entries.live(id)
             && let place = entry.place()
             && place.is_counter()
-            && let Some([cell]) = self.slab.get(place.cells())
+            && let Some([cell]) = self.slab.cells.get(place.cells())
         {
             update(cell, |sum| sum.saturating_add(n));
             return true;
@@ -132,7 +134,7 @@ impl Recorder {
                 Ok(())
             }
             Kind::Gauge => self.add_to_gauge(place, GaugeValue::Int(n)),
-            Kind::Histogram | Kind::Info => {
+            Kind::Histogram | Kind::ExponentialHistogram | Kind::Info => {
                 Err(RecordError::WrongKind { kind, operation: "added to" })
             }
         }
@@ -159,7 +161,7 @@ impl Recorder {
                 Ok(())
             }
             Kind::Gauge => self.add_to_gauge(place, GaugeValue::Float(x)),
-            Kind::Histogram | Kind::Info => {
+            Kind::Histogram | Kind::ExponentialHistogram | Kind::Info => {
                 Err(RecordError::WrongKind { kind, operation: "added to" })
             }
         }
@@ -194,18 +196,18 @@ impl Recorder {
         }
         let (_, place, kind) = self.live(id)?;
         if kind != Kind::Histogram {
-            return Err(RecordError::WrongKind { kind, operation: "observed" });
+            return self.observe_otherwise(id, place, kind, value);
         }
         let metric = self.inner.metric(place.metric()).ok_or(RecordError::UnknownSeries)?;
         if value < 0.0 && !metric.observed_negative.load(Relaxed) {
             metric.observed_negative.store(true, Relaxed);
         }
         let words = metric.buckets.bounds().len() + 2;
-        let cells = match self.slab.get_run(place.cells(), words) {
+        let cells = match self.slab.cells.get_run(place.cells(), words) {
             Some(cells) => cells,
             None => {
-                self.slab.make(place.cells());
-                self.slab.get_run(place.cells(), words).ok_or(RecordError::UnknownSeries)?
+                self.slab.cells.make(place.cells());
+                self.slab.cells.get_run(place.cells(), words).ok_or(RecordError::UnknownSeries)?
             }
         };
         if let (Some(sum), Some(bucket)) = (cells.last(), cells.get(metric.buckets.index(value))) {
@@ -213,6 +215,74 @@ impl Recorder {
             update(bucket, |count| count.wrapping_add(1));
         }
         Ok(())
+    }
+
+    /// As [`Recorder::observe`], where it is no histogram of fixed buckets.
+    #[inline(never)]
+    fn observe_otherwise(
+        &self,
+        id: SeriesId,
+        place: Place,
+        kind: Kind,
+        value: f64,
+    ) -> Result<(), RecordError> {
+        if kind != Kind::ExponentialHistogram {
+            return Err(RecordError::WrongKind { kind, operation: "observed" });
+        }
+        let metric = self.inner.metric(place.metric()).ok_or(RecordError::UnknownSeries)?;
+        if value < 0.0 && !metric.observed_negative.load(Relaxed) {
+            metric.observed_negative.store(true, Relaxed);
+        }
+        let is_live = || self.inner.entries.live(id).is_some();
+        let new = || {
+            let buckets = metric.buckets.clone();
+            let counts = vec![0; buckets.bounds().len() + 1];
+            ExponentialValue::new(HistogramValue { buckets, counts, sum: 0.0 })
+        };
+        self.slab
+            .update_exponential(id, is_live, new, |part| part.observe(value, metric.max_buckets))
+            .ok_or(RecordError::UnknownSeries)
+    }
+
+    /// Counts an observation in a histogram, and keeps it as an exemplar of its
+    /// bucket. `exemplar.value` is what is observed.
+    ///
+    /// # Errors
+    ///
+    /// As [`Recorder::observe`]; no exemplar is kept then.
+    pub fn observe_with_exemplar(
+        &self,
+        id: SeriesId,
+        exemplar: Exemplar,
+    ) -> Result<(), RecordError> {
+        self.observe(id, exemplar.value)?;
+        self.keep_exemplar(id, exemplar);
+        Ok(())
+    }
+
+    /// Keeps an exemplar of what was recorded into a histogram or a counter
+    /// just now. It takes the place of the one that the bucket had. Other kinds
+    /// have none.
+    ///
+    /// This never waits, and a bucket takes no second one of a thread within
+    /// 100 ms: which exemplars are kept is a matter of chance.
+    pub fn keep_exemplar(&self, id: SeriesId, exemplar: Exemplar) {
+        let Ok((_, place, kind)) = self.live(id) else { return };
+        let Some(metric) = self.inner.metric(place.metric()) else { return };
+        let bucket = match kind {
+            Kind::Histogram | Kind::ExponentialHistogram => metric.buckets.index(exemplar.value),
+            Kind::Counter => 0,
+            Kind::UpDownCounter | Kind::Gauge | Kind::Info => return,
+        };
+        let Ok(bucket) = u16::try_from(bucket) else { return };
+        if !self.recent_exemplars.is_due(id, bucket, exemplar.time_unix_nano) {
+            return;
+        }
+        if !metric.has_exemplars.load(Relaxed) {
+            metric.has_exemplars.store(true, Relaxed);
+        }
+        let is_live = || self.inner.entries.live(id).is_some();
+        self.inner.exemplars.keep(id, bucket, exemplar, is_live);
     }
 
     #[inline(always)]

@@ -5,11 +5,13 @@ use std::hash::{BuildHasher, Hasher, RandomState};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64};
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use parking_lot::{Mutex, RwLock};
 use thiserror::Error;
 
+use crate::exemplar::{Exemplar, Exemplars};
+use crate::exponential::ExponentialValue;
 use crate::family::Number;
 use crate::gauge::GaugeValue;
 use crate::index::Index;
@@ -17,9 +19,10 @@ use crate::labels::LabelSet;
 use crate::metric::{Buckets, Kind, Metric, Origin};
 use crate::name::MetricName;
 use crate::reader::Reader;
-use crate::recorder::{Recorder, Slab};
+use crate::recorder::Recorder;
 use crate::rejection::Rejection;
 use crate::series::{Entries, MAX_ENTRIES, SeriesId};
+use crate::slab::Slab;
 use crate::slots::{QUARANTINE, Slots};
 use crate::store::{Inner, State};
 use crate::words::{self, Address, Words};
@@ -61,8 +64,12 @@ pub struct Declaration {
     pub help: Option<String>,
     /// Its unit; shown by OpenMetrics where the name ends in it.
     pub unit: Option<String>,
-    /// A histogram's buckets; without, the registry's default.
+    /// A histogram's buckets; without, the registry's default. An exponential
+    /// histogram is shown by them where a format knows no other.
     pub buckets: Option<Buckets>,
+    /// Most buckets of each sign of an exponential histogram, from 2 to 1 024;
+    /// what is outside counts as the nearest. Without, 160.
+    pub max_buckets: Option<u16>,
     /// Most series; without, the registry's default.
     pub limit: Option<u32>,
 }
@@ -78,6 +85,7 @@ impl Declaration {
             help: None,
             unit: None,
             buckets: None,
+            max_buckets: None,
             limit: None,
         }
     }
@@ -157,6 +165,8 @@ pub enum Value {
     Gauge(GaugeValue),
     /// What a histogram has counted.
     Histogram(HistogramValue),
+    /// What an exponential histogram has counted.
+    Exponential(ExponentialValue),
     /// An info metric has no value but its labels.
     Info,
 }
@@ -173,6 +183,17 @@ pub struct HistogramValue {
 }
 
 impl HistogramValue {
+    /// What was counted since an earlier reading of the same series.
+    #[must_use]
+    pub fn since(&self, earlier: &Self) -> Self {
+        let mut now = self.clone();
+        for (count, before) in now.counts.iter_mut().zip(&earlier.counts) {
+            *count = count.wrapping_sub(*before);
+        }
+        now.sum -= earlier.sum;
+        now
+    }
+
     /// Number of observations.
     #[must_use]
     pub fn count(&self) -> u64 {
@@ -197,6 +218,10 @@ pub struct Stats {
     pub overflowed: u64,
     /// Refused recordings.
     pub rejected: u64,
+    /// Exemplars held.
+    pub exemplars: u32,
+    /// Exemplars for which there was no room.
+    pub exemplars_refused: u64,
 }
 
 /// Holds metrics, series and cells. Clones are the same registry.
@@ -229,10 +254,14 @@ impl Registry {
             inner: Arc::new(Inner {
                 entries: Entries::new(),
                 gauges: Words::new(),
+                exemplars: Exemplars::new(),
                 metrics: boxcar::Vec::new(),
                 index: Index::new(),
                 metric_index: Index::new(),
                 hash_key: [random(0), random(1)],
+                created: SystemTime::now()
+                    .duration_since(UNIX_EPOCH)
+                    .map_or(0, |now| u64::try_from(now.as_nanos()).unwrap_or(u64::MAX)),
                 slabs: RwLock::default(),
                 idle_slabs: Mutex::default(),
                 state: Mutex::new(state),
@@ -243,6 +272,12 @@ impl Registry {
                 rejected: [const { AtomicU64::new(0) }; Rejection::ALL.len()],
             }),
         }
+    }
+
+    /// When the registry was made, in nanoseconds since 1970.
+    #[must_use]
+    pub fn created_unix_nano(&self) -> u64 {
+        self.inner.created
     }
 
     /// Changes the limits and defaults for what is registered from now on.
@@ -274,20 +309,22 @@ impl Registry {
     pub fn declare(&self, declaration: Declaration) -> Result<(), DeclareError> {
         let inner = &*self.inner;
         let mut state = inner.state.lock();
-        let Declaration { name, kind, origin, help, unit, buckets, limit } = declaration;
+        let Declaration { name, kind, origin, help, unit, buckets, max_buckets, limit } =
+            declaration;
         let id = match inner.claimed(&state, kind, &name)? {
             Some(id) => {
                 let changed = inner.metric(id).is_some_and(|metric| {
-                    buckets
-                        .as_ref()
-                        .is_some_and(|new| kind == Kind::Histogram && *new != metric.buckets)
+                    kind.is_histogram()
+                        && buckets.as_ref().is_some_and(|new| *new != metric.buckets)
+                        || kind == Kind::ExponentialHistogram
+                            && max_buckets.is_some_and(|new| new != metric.max_buckets)
                 });
                 if changed {
                     return Err(DeclareError::BucketsDiffer { name: name.to_string() });
                 }
                 id
             }
-            None => inner.add_metric(&mut state, kind, &name, origin, buckets)?,
+            None => inner.add_metric(&mut state, kind, &name, origin, buckets, max_buckets)?,
         };
         if let Some(metric) = inner.metric(id) {
             let mut meta = metric.meta.write();
@@ -330,7 +367,7 @@ impl Registry {
             }
             _ => {}
         }
-        if kind == Kind::Histogram && labels.contains("le") {
+        if kind.is_histogram() && labels.contains("le") {
             return Err(BindError::ReservedLabel);
         }
         if let Some(metric) = inner.find_metric(base)
@@ -370,6 +407,15 @@ impl Registry {
         Some(self.inner.reader().value(metric, id.number()))
     }
 
+    /// The exemplars of a live series, with the number of the bucket that each
+    /// belongs to; a counter's has the number 0.
+    #[must_use]
+    pub fn exemplars(&self, id: SeriesId) -> Vec<(usize, Exemplar)> {
+        let mut found = Vec::new();
+        self.inner.exemplars.read(id, &mut found);
+        found.into_iter().map(|(bucket, exemplar)| (usize::from(bucket), exemplar)).collect()
+    }
+
     /// Removes a series; what it counted is gone. `false` if there is none.
     pub fn remove(&self, id: SeriesId) -> bool {
         let inner = &*self.inner;
@@ -390,6 +436,7 @@ impl Registry {
         inner.index.remove(entry.fingerprint(), id.number());
         let float_cell = entry.float_cell();
         entry.empty();
+        inner.exemplars.forget(id);
         state.entry_slots.free(Address::of(id.number()), 1);
         if let Some(cell) = float_cell {
             state.cell_slots.free(cell, 1);
@@ -398,6 +445,9 @@ impl Registry {
             Kind::Counter | Kind::UpDownCounter => state.cell_slots.free(place.cells(), 1),
             Kind::Histogram => state.cell_slots.free(place.cells(), metric.buckets.cell_words()),
             Kind::Gauge => state.gauge_slots.free(place.cells(), 1),
+            Kind::ExponentialHistogram => {
+                inner.slabs.read().iter().for_each(|slab| slab.forget(id));
+            }
             Kind::Info => {}
         }
         if metric.overflow.load(Relaxed) == id.to_raw() {
@@ -439,7 +489,8 @@ impl Registry {
         let mut bytes = inner.entries.bytes_below(state.entry_slots.high_water())
             + inner.gauges.bytes_below(state.gauge_slots.high_water())
             + inner.index.bytes()
-            + inner.metric_index.bytes();
+            + inner.metric_index.bytes()
+            + inner.exemplars.bytes();
         drop(state);
         bytes += slabs.iter().map(|slab| slab.bytes_below(cells_end)).sum::<usize>();
         bytes += inner
@@ -455,6 +506,8 @@ impl Registry {
             bytes: bytes as u64,
             overflowed: inner.overflowed.load(Relaxed),
             rejected: inner.rejected.iter().map(|count| count.load(Relaxed)).sum(),
+            exemplars: inner.exemplars.held(),
+            exemplars_refused: inner.exemplars.refused(),
         }
     }
 

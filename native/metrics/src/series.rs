@@ -6,6 +6,7 @@
 //! and gets a new handle after, so a reader who finds the same handle before
 //! and after has read one series.
 
+use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use std::sync::atomic::{AtomicU64, fence};
 
@@ -53,6 +54,31 @@ impl SeriesId {
     #[allow(clippy::cast_possible_truncation)]
     const fn address(self) -> Address {
         Address::from_raw(self.0 as u32)
+    }
+}
+
+/// Hashes handles for the maps that are kept by them. Handles have random bits
+/// of the registry's own, so nothing more is needed than to spread them.
+pub(crate) type HandleHash = BuildHasherDefault<HandleHasher>;
+
+/// See [`HandleHash`].
+#[derive(Debug, Default)]
+pub(crate) struct HandleHasher(u64);
+
+impl Hasher for HandleHasher {
+    fn write(&mut self, bytes: &[u8]) {
+        bytes.iter().for_each(|byte| self.write_u64(u64::from(*byte)));
+    }
+
+    #[inline]
+    fn write_u64(&mut self, n: u64) {
+        let mixed = (self.0 ^ n).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+        self.0 = mixed ^ (mixed >> 32);
+    }
+
+    #[inline]
+    fn finish(&self) -> u64 {
+        self.0
     }
 }
 

@@ -12,16 +12,19 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64};
 use parking_lot::{Mutex, RwLock};
 use siphasher::sip128::{Hasher128, SipHasher13};
 
+use crate::exemplar::Exemplars;
 use crate::gauge::GaugeValue;
 use crate::index::Index;
 use crate::labels::LabelSet;
-use crate::metric::{Buckets, Kind, Meta, Metric, Origin, Rows};
+use crate::metric::{
+    Buckets, DEFAULT_MAX_BUCKETS, Kind, MAX_BUCKETS_RANGE, Meta, Metric, Origin, Rows,
+};
 use crate::name::MetricName;
 use crate::reader::Reader;
-use crate::recorder::Slab;
 use crate::registry::{BindError, Bound, DeclareError, Options};
 use crate::rejection::Rejection;
 use crate::series::{Entries, Place, SeriesId};
+use crate::slab::Slab;
 use crate::slots::{Slots, Taken};
 use crate::words::{Address, Words};
 
@@ -33,10 +36,13 @@ pub(crate) struct Inner {
     pub(crate) entries: Entries,
     /// Cells of gauges, shared by all threads: a set is one store.
     pub(crate) gauges: Words<1>,
+    pub(crate) exemplars: Exemplars,
     pub(crate) metrics: boxcar::Vec<Metric>,
     pub(crate) index: Index,
     pub(crate) metric_index: Index,
     pub(crate) hash_key: [u64; 2],
+    /// In nanoseconds since 1970.
+    pub(crate) created: u64,
     pub(crate) slabs: RwLock<Vec<Arc<Slab>>>,
     pub(crate) idle_slabs: Mutex<Vec<Arc<Slab>>>,
     pub(crate) state: Mutex<State>,
@@ -59,7 +65,7 @@ pub(crate) struct State {
 }
 
 /// Label of the series that takes what the limit refuses; OpenTelemetry's.
-const OVERFLOW: (&str, &str) = ("otel_metric_overflow", "true");
+pub(crate) const OVERFLOW: (&str, &str) = ("otel_metric_overflow", "true");
 
 fn is_overflow(labels: &LabelSet) -> bool {
     let (name, value) = OVERFLOW;
@@ -167,6 +173,7 @@ impl Inner {
         name: &MetricName,
         origin: Origin,
         buckets: Option<Buckets>,
+        max_buckets: Option<u16>,
     ) -> Result<u32, DeclareError> {
         let base = kind.base(name);
         let options = self.options.read();
@@ -177,14 +184,20 @@ impl Inner {
         }
         let fingerprint = self.fingerprint(base, None);
         let buckets = match kind {
-            Kind::Histogram => buckets.unwrap_or_else(|| options.default_buckets.clone()),
+            kind if kind.is_histogram() => {
+                buckets.unwrap_or_else(|| options.default_buckets.clone())
+            }
             _ => Buckets::none(),
         };
         self.metrics.push(Metric {
             base: base.into(),
+            given: name.as_str().into(),
             kind,
             origin,
             buckets,
+            max_buckets: max_buckets
+                .unwrap_or(DEFAULT_MAX_BUCKETS)
+                .clamp(MAX_BUCKETS_RANGE.0, MAX_BUCKETS_RANGE.1),
             fingerprint,
             meta: RwLock::new(Meta::default()),
             limit: AtomicU32::new(options.series_limit.max(2)),
@@ -192,6 +205,7 @@ impl Inner {
             full: AtomicBool::new(false),
             overflow: AtomicU64::new(0),
             observed_negative: AtomicBool::new(false),
+            has_exemplars: AtomicBool::new(false),
             rows: RwLock::new(Rows::default()),
             visitors: AtomicU32::new(0),
         });
@@ -219,7 +233,7 @@ impl Inner {
         let mut state = self.state.lock();
         let metric_id = match self.claimed(&state, kind, name)? {
             Some(id) => id,
-            None => self.add_metric(&mut state, kind, name, Origin::Application, None)?,
+            None => self.add_metric(&mut state, kind, name, Origin::Application, None, None)?,
         };
         // Another thread may have registered it since this one looked.
         if let Some(id) = self.find_series(fingerprint) {
@@ -271,7 +285,8 @@ impl Inner {
             Kind::Counter | Kind::UpDownCounter => self.take_cells(state, 1),
             Kind::Histogram => self.take_cells(state, metric.buckets.cell_words()),
             Kind::Gauge => self.take_gauge(state),
-            Kind::Info => Some(Address::from_raw(0)),
+            // What these have is kept under their handles, or nowhere.
+            Kind::Info | Kind::ExponentialHistogram => Some(Address::from_raw(0)),
         };
         let cells = cells.ok_or(BindError::Full)?;
         let (Taken::Fresh(slot) | Taken::Used(slot)) =
@@ -292,7 +307,7 @@ impl Inner {
             Taken::Fresh(slot) => Some(slot),
             Taken::Used(slot) => {
                 for slab in self.slabs.read().iter() {
-                    for cell in slab.get_run(slot, count as usize).unwrap_or_default() {
+                    for cell in slab.cells.get_run(slot, count as usize).unwrap_or_default() {
                         cell.store(0, Relaxed);
                     }
                 }

@@ -4,7 +4,9 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 
 use erlmcp_metrics::exposition::{Format, Scope, render};
-use erlmcp_metrics::{GaugeValue, Kind, LabelSet, MetricName, Number, Options, Registry, Value};
+use erlmcp_metrics::{
+    Exemplar, GaugeValue, Kind, LabelSet, MetricName, Number, Options, Registry, Value,
+};
 
 const THREADS: u64 = 8;
 const ROUNDS: u64 = 50_000;
@@ -26,6 +28,7 @@ fn sums_are_exact() {
     let open = id(Kind::UpDownCounter, "open");
     let gauge = id(Kind::Gauge, "gauge");
     let histogram = id(Kind::Histogram, "histogram");
+    let exponential = id(Kind::ExponentialHistogram, "exponential");
     thread::scope(|scope| {
         for thread in 0..THREADS {
             let registry = &registry;
@@ -37,6 +40,7 @@ fn sums_are_exact() {
                     recorder.add_int(open, if round % 2 == 0 { 3 } else { -2 }).unwrap();
                     recorder.add_int(gauge, if thread % 2 == 0 { 1 } else { -1 }).unwrap();
                     recorder.observe(histogram, (round % 4) as f64 * 0.25).unwrap();
+                    recorder.observe(exponential, (round % 4) as f64 * 0.25).unwrap();
                 }
             });
         }
@@ -50,6 +54,13 @@ fn sums_are_exact() {
     assert_eq!(value.count(), total);
     assert_eq!(value.sum, total as f64 * 0.375);
     assert_eq!(value.counts[0], total / 4);
+    let Some(Value::Exponential(exponential)) = registry.value(exponential) else {
+        panic!("no exponential histogram")
+    };
+    assert_eq!(exponential.explicit, value);
+    assert_eq!((exponential.count(), exponential.zero_count), (total, total / 4));
+    // 0.25, 0.5 and 0.75 are too far apart for 160 buckets above scale 6.
+    assert_eq!(exponential.scale, 6);
 }
 
 #[test]
@@ -196,4 +207,96 @@ fn a_histogram_is_consistent_while_it_is_observed() {
     });
     let Some(Value::Histogram(value)) = registry.value(id) else { panic!("no histogram") };
     assert_eq!(value.count(), 300_000);
+}
+
+#[test]
+fn exemplars_are_of_their_series_and_end_with_it() {
+    let registry = Registry::new(Options::default());
+    let metric = name("latency");
+    let done = AtomicBool::new(false);
+    thread::scope(|scope| {
+        let workers: Vec<_> = (0..4)
+            .map(|_| {
+                scope.spawn(|| {
+                    let recorder = registry.recorder();
+                    for round in 0..20_000_u64 {
+                        let n = round % 8;
+                        let id =
+                            registry.series(Kind::Histogram, &metric, &label("n", n)).unwrap().id;
+                        // Time flies, so that each is due.
+                        let time_unix_nano = (1 << 60) + round * 1_000_000_000;
+                        let ids = ([n as u8 + 1; 16], [1; 8]);
+                        let (trace_id, span_id) = ids;
+                        let exemplar = Exemplar { value: 0.3, time_unix_nano, trace_id, span_id };
+                        let _ = recorder.observe_with_exemplar(id, exemplar);
+                        if round % 5 == 0 {
+                            registry.remove(id);
+                        }
+                    }
+                })
+            })
+            .collect();
+        scope.spawn(|| {
+            while !done.load(Ordering::Relaxed) {
+                let shown = render(&registry, &[], Format::OpenMetrics, Scope::Application);
+                let shown = String::from_utf8(shown.chunks.concat()).unwrap();
+                for line in shown.lines().filter(|line| line.contains("trace_id")) {
+                    let n: u8 = line.split('"').nth(1).unwrap().parse().unwrap();
+                    let trace_id = format!("{:02x}", n + 1).repeat(16);
+                    assert!(line.contains(&trace_id), "{line}");
+                }
+            }
+        });
+        workers.into_iter().for_each(|worker| worker.join().unwrap());
+        done.store(true, Ordering::Relaxed);
+    });
+    registry.remove_all(&metric);
+    assert_eq!(registry.stats().exemplars, 0);
+}
+
+#[test]
+fn exponential_histograms_are_consistent_while_they_are_observed() {
+    let registry = Registry::new(Options::default());
+    let metric = name("sizes");
+    let done = AtomicBool::new(false);
+    thread::scope(|scope| {
+        let workers: Vec<_> = (0..4_u64)
+            .map(|thread| {
+                let (registry, metric) = (&registry, &metric);
+                scope.spawn(move || {
+                    let recorder = registry.recorder();
+                    for round in 0..20_000_u64 {
+                        let labels = label("n", round % 4);
+                        let id = registry
+                            .series(Kind::ExponentialHistogram, metric, &labels)
+                            .unwrap()
+                            .id;
+                        // The scale goes down as the values spread.
+                        let value = 1.01_f64.powi((round % (thread + 2) * (round / 100)) as i32);
+                        let _ = recorder.observe(id, value.min(1e300));
+                        if round % 97 == 0 && round % 4 == 3 {
+                            registry.remove(id);
+                        }
+                    }
+                })
+            })
+            .collect();
+        scope.spawn(|| {
+            while !done.load(Ordering::Relaxed) {
+                for n in 0..4 {
+                    let id = registry.find(&metric, &label("n", n));
+                    if let Some(Value::Exponential(value)) = id.and_then(|id| registry.value(id)) {
+                        assert_eq!(value.count(), value.explicit.count());
+                        assert!(value.positive.counts.len() <= 160);
+                    }
+                }
+                let _ = render(&registry, &[], Format::Protobuf, Scope::Application);
+            }
+        });
+        workers.into_iter().for_each(|worker| worker.join().unwrap());
+        done.store(true, Ordering::Relaxed);
+    });
+    let before = registry.stats().bytes;
+    registry.remove_all(&metric);
+    assert!(registry.stats().bytes < before);
 }

@@ -6,7 +6,8 @@ use std::time::Duration;
 use erlmcp_export::{ProcessFigures, ServerConfig};
 use erlmcp_metrics::exposition::{Format, Scope, render};
 use erlmcp_metrics::{
-    Buckets, Declaration, GaugeValue, Kind, Number, Options, Origin, Rejection, SeriesId, Value,
+    Buckets, Declaration, ExponentialBuckets, GaugeValue, HistogramValue, Kind, Number, Options,
+    Origin, Rejection, SeriesId, Value,
 };
 use rustler::{Binary, Env, NifMap, OwnedBinary, Term};
 
@@ -37,10 +38,11 @@ pub(crate) fn bad_option<'a>(env: Env<'a>, text: impl Into<String>) -> Term<'a> 
 }
 
 fn kind_of(text: &str) -> Option<Kind> {
-    [Kind::Counter, Kind::UpDownCounter, Kind::Gauge, Kind::Histogram, Kind::Info]
-        .into_iter()
-        .find(|kind| kind.as_str() == text)
+    Kind::ALL.into_iter().find(|kind| kind.as_str() == text)
 }
+
+const NO_SUCH_KIND: &str = "the kind is none of counter, up_down_counter, gauge, histogram, \
+     exponential_histogram, info";
 
 /// Whether `scrape` shows the `process_*` families.
 static PROCESS_METRICS: AtomicBool = AtomicBool::new(true);
@@ -79,6 +81,7 @@ struct DeclareOptions<'a> {
     description: Option<Binary<'a>>,
     unit: Option<Binary<'a>>,
     buckets: Option<Vec<f64>>,
+    max_buckets: Option<u16>,
     limit: Option<u32>,
 }
 
@@ -91,10 +94,7 @@ fn declare<'a>(
 ) -> Term<'a> {
     let call = CallEnv::of(env);
     let Some(kind) = kind_of(&shown(call, raw(kind.to_term(env)))) else {
-        return bad_option(
-            env,
-            "the kind is none of counter, up_down_counter, gauge, histogram, info",
-        );
+        return bad_option(env, NO_SUCH_KIND);
     };
     let name = match decode_name(call, &mut String::new(), None, raw(name)) {
         Ok(name) => name,
@@ -112,6 +112,7 @@ fn declare<'a>(
         help: text(options.description),
         unit: text(options.unit),
         buckets,
+        max_buckets: options.max_buckets,
         limit: options.limit,
     };
     match registry().declare(declaration) {
@@ -124,10 +125,7 @@ fn declare<'a>(
 fn bind<'a>(env: Env<'a>, kind: rustler::Atom, name: Term<'a>, labels: Term<'a>) -> Term<'a> {
     let call = CallEnv::of(env);
     let Some(kind) = kind_of(&shown(call, raw(kind.to_term(env)))) else {
-        return bad_option(
-            env,
-            "the kind is none of counter, up_down_counter, gauge, histogram, info",
-        );
+        return bad_option(env, NO_SUCH_KIND);
     };
     let term = match resolve(call, thread(), raw(name), raw(labels), |_| Ok(kind)) {
         Ok((bound, _)) => call.uint(bound.id.to_raw()),
@@ -168,22 +166,46 @@ fn value_term(call: CallEnv<'_>, value: &Value) -> RawTerm {
         Value::Sum(Number::Uint(n)) => call.uint(*n),
         Value::Sum(Number::Float(x)) | Value::Gauge(GaugeValue::Float(x)) => call.float(*x),
         Value::Info => call.int(1),
-        Value::Histogram(histogram) => {
-            let bounds = histogram.buckets.bounds().iter().copied().chain([f64::INFINITY]);
-            let mut cumulative = 0_u64;
-            let buckets: Vec<RawTerm> = bounds
-                .zip(&histogram.counts)
-                .map(|(bound, count)| {
-                    cumulative = cumulative.wrapping_add(*count);
-                    call.tuple(&[call.float(bound), call.uint(cumulative)])
-                })
-                .collect();
-            let keys = ["count", "sum", "buckets"].map(|key| call.atom(key));
-            let values =
-                [call.uint(histogram.count()), call.float(histogram.sum), call.list(&buckets)];
-            call.map(&keys, &values).unwrap_or_else(|| call.atom("undefined"))
+        Value::Histogram(histogram) => histogram_term(call, histogram, &[]),
+        Value::Exponential(value) => {
+            let side = |buckets: &ExponentialBuckets| {
+                let counts: Vec<RawTerm> =
+                    buckets.counts.iter().map(|count| call.uint(*count)).collect();
+                call.tuple(&[call.int(buckets.offset.into()), call.list(&counts)])
+            };
+            let more = [
+                ("scale", call.int(value.scale.into())),
+                ("zero_count", call.uint(value.zero_count)),
+                ("positive", side(&value.positive)),
+                ("negative", side(&value.negative)),
+            ];
+            histogram_term(call, &value.explicit, &more)
         }
     }
+}
+
+fn histogram_term(
+    call: CallEnv<'_>,
+    histogram: &HistogramValue,
+    more: &[(&str, RawTerm)],
+) -> RawTerm {
+    let bounds = histogram.buckets.bounds().iter().copied().chain([f64::INFINITY]);
+    let mut cumulative = 0_u64;
+    let buckets: Vec<RawTerm> = bounds
+        .zip(&histogram.counts)
+        .map(|(bound, count)| {
+            cumulative = cumulative.wrapping_add(*count);
+            call.tuple(&[call.float(bound), call.uint(cumulative)])
+        })
+        .collect();
+    let pairs = [
+        ("count", call.uint(histogram.count())),
+        ("sum", call.float(histogram.sum)),
+        ("buckets", call.list(&buckets)),
+    ];
+    let (keys, values): (Vec<RawTerm>, Vec<RawTerm>) =
+        pairs.iter().chain(more).map(|(key, value)| (call.atom(key), *value)).unzip();
+    call.map(&keys, &values).unwrap_or_else(|| call.atom("undefined"))
 }
 
 /// Now and then it compacts the rows of the metric, which grows with them.

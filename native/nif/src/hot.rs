@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use rustler::sys::{ErlNifEnv, ErlNifFunc, ErlNifTerm};
 
+use crate::exemplar::keep_exemplar;
 use crate::raw::{CallEnv, RawTerm, arguments};
 use crate::record::{Op, by_handle, by_handle_slowly, by_name, by_name_slowly, count_by_handle};
 use crate::state::{Thread, fast_thread};
@@ -67,11 +68,11 @@ unsafe extern "C" fn series_add(
 
 #[inline(always)]
 fn handle(env: CallEnv<'_>, thread: &Thread, [series, value]: [RawTerm; 2], op: Op) -> Option<()> {
-    by_handle(env, thread, series, value, op)
+    by_handle(env, thread, series, value, op).map(|_| ())
 }
 
 fn handle_slowly(env: CallEnv<'_>, [series, value]: [RawTerm; 2], op: Op) -> RawTerm {
-    by_handle_slowly(env, series, value, op)
+    by_handle_slowly(env, series, value, op, None)
 }
 
 #[inline(always)]
@@ -81,11 +82,53 @@ fn name(
     [name, value, labels]: [RawTerm; 3],
     op: Op,
 ) -> Option<()> {
-    by_name(env, thread, name, value, labels, op)
+    by_name(env, thread, name, value, labels, op).map(|_| ())
 }
 
 fn name_slowly(env: CallEnv<'_>, [name, value, labels]: [RawTerm; 3], op: Op) -> RawTerm {
-    by_name_slowly(env, name, value, labels, op)
+    by_name_slowly(env, name, value, labels, op, None)
+}
+
+/// As [`handle`], with a span context behind.
+#[inline(always)]
+fn handle_traced(
+    env: CallEnv<'_>,
+    thread: &Thread,
+    [series, value, context]: [RawTerm; 3],
+    op: Op,
+) -> Option<()> {
+    let id = by_handle(env, thread, series, value, op)?;
+    keep_exemplar(env, thread, id, value, context);
+    Some(())
+}
+
+fn handle_traced_slowly(
+    env: CallEnv<'_>,
+    [series, value, context]: [RawTerm; 3],
+    op: Op,
+) -> RawTerm {
+    by_handle_slowly(env, series, value, op, Some(context))
+}
+
+/// As [`name`], with a span context behind.
+#[inline(always)]
+fn name_traced(
+    env: CallEnv<'_>,
+    thread: &Thread,
+    [name, value, labels, context]: [RawTerm; 4],
+    op: Op,
+) -> Option<()> {
+    let id = by_name(env, thread, name, value, labels, op)?;
+    keep_exemplar(env, thread, id, value, context);
+    Some(())
+}
+
+fn name_traced_slowly(
+    env: CallEnv<'_>,
+    [name, value, labels, context]: [RawTerm; 4],
+    op: Op,
+) -> RawTerm {
+    by_name_slowly(env, name, value, labels, op, Some(context))
 }
 
 entry_points! {
@@ -98,13 +141,15 @@ entry_points! {
     subtract/3 = Op::Subtract, name, name_slowly;
     set/3 = Op::Set, name, name_slowly;
     observe/3 = Op::Observe, name, name_slowly;
+    series_observe_traced/3 = Op::Observe, handle_traced, handle_traced_slowly;
+    observe_traced/4 = Op::Observe, name_traced, name_traced_slowly;
 }
 
 type Function = unsafe extern "C" fn(*mut ErlNifEnv, c_int, *const ErlNifTerm) -> ErlNifTerm;
 
 /// The table entries of these functions.
 pub(crate) fn functions() -> Vec<ErlNifFunc> {
-    let functions: [(&'static CStr, u32, Function); 9] = [
+    let functions: [(&'static CStr, u32, Function); 11] = [
         (c"series_add", 2, series_add),
         (c"series_subtract", 2, series_subtract),
         (c"series_set", 2, series_set),
@@ -114,6 +159,8 @@ pub(crate) fn functions() -> Vec<ErlNifFunc> {
         (c"subtract", 3, subtract),
         (c"set", 3, set),
         (c"observe", 3, observe),
+        (c"series_observe_traced", 3, series_observe_traced),
+        (c"observe_traced", 4, observe_traced),
     ];
     let entry = |(name, arity, function): (&'static CStr, u32, Function)| ErlNifFunc {
         name: name.as_ptr(),

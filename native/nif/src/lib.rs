@@ -11,6 +11,7 @@ mod attribute;
 mod cache;
 mod cold;
 mod context;
+mod exemplar;
 mod guard;
 mod hot;
 mod listener;

@@ -6,6 +6,7 @@ use erlmcp_metrics::{
     Bound, GaugeValue, Kind, LabelSet, MetricName, RecordError, Recorder, Rejection, SeriesId,
 };
 
+use crate::exemplar::keep_exemplar;
 use crate::raw::{CallEnv, RawTerm, TermStore};
 use crate::refusal::Refusal;
 use crate::state::{Thread, registry, thread};
@@ -34,7 +35,7 @@ impl Op {
             Self::Add => matches!(kind, Kind::Counter | Kind::UpDownCounter | Kind::Gauge),
             Self::Subtract => matches!(kind, Kind::UpDownCounter | Kind::Gauge),
             Self::Set => kind == Kind::Gauge,
-            Self::Observe => kind == Kind::Histogram,
+            Self::Observe => kind.is_histogram(),
         }
     }
 
@@ -52,11 +53,11 @@ impl Op {
     /// it, else what it would become; the registry then says what is wrong.
     fn kind_for(self, name: &MetricName) -> Kind {
         match self {
-            Self::Add | Self::Subtract => registry()
+            Self::Add | Self::Subtract | Self::Observe => registry()
                 .kind_of(name)
                 .filter(|kind| self.takes(*kind))
                 .unwrap_or(self.default_kind()),
-            Self::Count | Self::Set | Self::Observe => self.default_kind(),
+            Self::Count | Self::Set => self.default_kind(),
         }
     }
 }
@@ -70,7 +71,7 @@ pub(crate) enum Amount {
 
 impl Amount {
     #[allow(clippy::cast_precision_loss)]
-    fn as_f64(self) -> f64 {
+    pub(crate) fn as_f64(self) -> f64 {
         match self {
             Self::Int(n) => n as f64,
             Self::Float(x) => x,
@@ -129,6 +130,7 @@ pub(crate) fn count_by_handle(thread: &Thread, handle: RawTerm, value: RawTerm) 
 }
 
 /// Records into a series given by its handle, if all is as it mostly is.
+/// Tells the series where something was recorded.
 #[inline(always)]
 pub(crate) fn by_handle(
     env: CallEnv<'_>,
@@ -136,21 +138,22 @@ pub(crate) fn by_handle(
     handle: RawTerm,
     value: RawTerm,
     op: Op,
-) -> Option<()> {
+) -> Option<SeriesId> {
     let id = SeriesId::from_raw(handle.small()?.cast_unsigned());
-    apply(&thread.recorder, id, op, common_amount(env, value)?).ok()
+    apply(&thread.recorder, id, op, common_amount(env, value)?).ok().map(|()| id)
 }
 
 /// A small integer or a float.
 #[inline(always)]
-fn common_amount(env: CallEnv<'_>, value: RawTerm) -> Option<Amount> {
+pub(crate) fn common_amount(env: CallEnv<'_>, value: RawTerm) -> Option<Amount> {
     match value.small() {
         Some(n) => Some(Amount::Int(n)),
         None => env.get_float(value).map(Amount::Float),
     }
 }
 
-/// As [`by_handle`], whatever is given.
+/// As [`by_handle`], whatever is given. `context` is the term of the span
+/// context that may make an exemplar of it.
 #[cold]
 #[inline(never)]
 pub(crate) fn by_handle_slowly(
@@ -158,6 +161,7 @@ pub(crate) fn by_handle_slowly(
     handle: RawTerm,
     value: RawTerm,
     op: Op,
+    context: Option<RawTerm>,
 ) -> RawTerm {
     contained(env, || {
         let Some(raw) = env.get_int(handle) else {
@@ -166,8 +170,14 @@ pub(crate) fn by_handle_slowly(
         let Some(amount) = amount(env, value) else {
             return bad_value(env, value).rejected(env, HANDLE);
         };
-        match apply(&thread().recorder, SeriesId::from_raw(raw.cast_unsigned()), op, amount) {
-            Ok(()) => env.atom("ok"),
+        let id = SeriesId::from_raw(raw.cast_unsigned());
+        match apply(&thread().recorder, id, op, amount) {
+            Ok(()) => {
+                if let Some(context) = context {
+                    keep_exemplar(env, thread(), id, value, context);
+                }
+                env.atom("ok")
+            }
             Err(error) => Refusal::record(error).rejected(env, HANDLE),
         }
     })
@@ -186,7 +196,7 @@ fn bad_value(env: CallEnv<'_>, value: RawTerm) -> Refusal {
 }
 
 /// Records into the series of a name and labels, if this thread knows it and
-/// all is as it mostly is.
+/// all is as it mostly is. Tells the series where something was recorded.
 #[inline(always)]
 pub(crate) fn by_name(
     env: CallEnv<'_>,
@@ -195,7 +205,7 @@ pub(crate) fn by_name(
     value: RawTerm,
     labels: RawTerm,
     op: Op,
-) -> Option<()> {
+) -> Option<SeriesId> {
     let cached = thread.cache.hinted(name, labels)?;
     if !op.takes(cached.kind) {
         return None;
@@ -204,12 +214,12 @@ pub(crate) fn by_name(
         && let Some(n) = value.small().and_then(|n| u64::try_from(n).ok())
         && thread.recorder.try_count(cached.id, n)
     {
-        return Some(());
+        return Some(cached.id);
     }
-    apply(&thread.recorder, cached.id, op, common_amount(env, value)?).ok()
+    apply(&thread.recorder, cached.id, op, common_amount(env, value)?).ok().map(|()| cached.id)
 }
 
-/// As [`by_name`], whatever is given.
+/// As [`by_name`], whatever is given. `context` is as in [`by_handle_slowly`].
 #[cold]
 #[inline(never)]
 pub(crate) fn by_name_slowly(
@@ -218,9 +228,15 @@ pub(crate) fn by_name_slowly(
     value: RawTerm,
     labels: RawTerm,
     op: Op,
+    context: Option<RawTerm>,
 ) -> RawTerm {
     contained(env, || match record(env, thread(), name, value, labels, op) {
-        Ok(()) => env.atom("ok"),
+        Ok(id) => {
+            if let Some(context) = context {
+                keep_exemplar(env, thread(), id, value, context);
+            }
+            env.atom("ok")
+        }
         Err(refusal) => refusal.rejected(env, &shown(env, name)),
     })
 }
@@ -246,6 +262,7 @@ fn check(kind: Kind, op: Op, amount: Amount) -> Result<(), RecordError> {
     Ok(())
 }
 
+/// Records, and tells the series.
 fn record(
     env: CallEnv<'_>,
     thread: &Thread,
@@ -253,13 +270,13 @@ fn record(
     value: RawTerm,
     labels: RawTerm,
     op: Op,
-) -> Result<(), Refusal> {
+) -> Result<SeriesId, Refusal> {
     let amount = amount(env, value).ok_or_else(|| bad_value(env, value))?;
     if let Some(cached) = thread.cache.find(name, labels)
         && op.takes(cached.kind)
     {
         match apply(&thread.recorder, cached.id, op, amount) {
-            Ok(()) => return Ok(()),
+            Ok(()) => return Ok(cached.id),
             // Removed meanwhile: registered anew below.
             Err(RecordError::UnknownSeries) => {}
             Err(error) => return Err(Refusal::record(error)),
@@ -271,7 +288,7 @@ fn record(
             let kind = op.kind_for(name);
             check(kind, op, amount).map(|()| kind).map_err(Refusal::record)
         })?;
-        outcome = apply(&thread.recorder, bound.id, op, amount);
+        outcome = apply(&thread.recorder, bound.id, op, amount).map(|()| bound.id);
         // Another process may remove the series between the two steps.
         if outcome != Err(RecordError::UnknownSeries) {
             if !bound.overflowed {

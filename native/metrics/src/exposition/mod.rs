@@ -5,12 +5,13 @@
 //! that a large exposition never needs one large allocation and can be shared
 //! by several connections.
 
+mod native;
 mod protobuf;
 mod text;
 
 use std::collections::HashSet;
 
-use crate::family::{Family, FamilyKind, Sample};
+use crate::family::{Family, FamilyKind};
 use crate::metric::{Metric, Origin};
 use crate::name::is_exposable;
 use crate::reader::Reader;
@@ -89,22 +90,10 @@ pub fn render(
     scope: Scope,
 ) -> Exposition {
     let own;
-    let mut families: Vec<&Family> = Vec::new();
+    let mut families = Vec::new();
     if scope == Scope::All {
         own = registry.own_families();
-        let mut seen = HashSet::new();
-        families.extend(own.iter().chain(gathered).filter(|family| {
-            !family.samples.is_empty()
-                && is_exposable(base_name(family))
-                && !registry.exposes(&family.name)
-                && !registry.exposes(base_name(family))
-                && !seen.contains(base_name(family))
-                && !seen.contains(&*family.name)
-                && {
-                    seen.extend([base_name(family), &family.name]);
-                    true
-                }
-        }));
+        families = families_beside(registry, own.iter().chain(gathered));
         families.sort_unstable_by(|a, b| base_name(a).cmp(base_name(b)));
     }
     let mut families = families.into_iter().peekable();
@@ -127,6 +116,31 @@ pub fn render(
     }
     families.for_each(|family| writer.family(family));
     writer.finish()
+}
+
+/// Of gathered families those that can be shown beside the registry's metrics:
+/// the first of each name, unless the registry has that name itself or there
+/// is nothing to show.
+pub fn families_beside<'a>(
+    registry: &Registry,
+    families: impl Iterator<Item = &'a Family>,
+) -> Vec<&'a Family> {
+    let mut seen = HashSet::new();
+    families
+        .filter(|family| {
+            let (base, name) = (base_name(family), &*family.name);
+            let shown = !family.samples.is_empty()
+                && is_exposable(base)
+                && !registry.exposes(name)
+                && !registry.exposes(base)
+                && !seen.contains(base)
+                && !seen.contains(name);
+            if shown {
+                seen.extend([base, name]);
+            }
+            shown
+        })
+        .collect()
 }
 
 enum Writer {
@@ -174,10 +188,18 @@ fn base_name(family: &Family) -> &str {
     }
 }
 
-/// The samples of a family, without those whose labels come a second time.
-fn distinct(samples: &[Sample]) -> impl Iterator<Item = &Sample> {
-    let mut seen = HashSet::new();
-    samples.iter().filter(move |sample| seen.insert(sample.labels.as_str()))
+/// A time in nanoseconds since 1970 as seconds and what is left of them.
+fn seconds_and_nanos(unix_nano: u64) -> (u64, u64) {
+    (unix_nano / 1_000_000_000, unix_nano % 1_000_000_000)
+}
+
+fn push_hex(out: &mut Vec<u8>, bytes: &[u8]) {
+    for byte in bytes {
+        out.extend([byte >> 4, byte & 0xF].map(|digit| match digit {
+            0..=9 => b'0' + digit,
+            _ => b'a' - 10 + digit,
+        }));
+    }
 }
 
 /// Collects output in chunks.

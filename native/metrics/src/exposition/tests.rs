@@ -1,7 +1,7 @@
 use super::*;
 use crate::family::Number;
 use crate::metric::{Buckets, Kind};
-use crate::{Declaration, GaugeValue, LabelSet, MetricName, Options};
+use crate::{Declaration, Exemplar, GaugeValue, LabelSet, MetricName, Options};
 
 fn name(text: &str) -> MetricName {
     MetricName::new(text).unwrap()
@@ -281,4 +281,111 @@ fn bounds_are_spelled_as_prometheus_spells_them() {
         .filter_map(|line| Some(line.split_once("le=\"")?.1.split_once('"')?.0))
         .collect();
     assert_eq!(bounds, ["1e-07", "0.0001", "1.0", "123456.0", "1e+06", "2.5e+09", "+Inf"]);
+}
+
+fn with_exemplars() -> Registry {
+    let registry = Registry::new(Options::default());
+    registry
+        .declare(Declaration {
+            buckets: Some(Buckets::new(&[0.1, 1.0]).unwrap()),
+            ..Declaration::new(Kind::Histogram, name("latency_seconds"))
+        })
+        .unwrap();
+    let recorder = registry.recorder();
+    let series = |kind, text| registry.series(kind, &name(text), &LabelSet::empty()).unwrap().id;
+    let histogram = series(Kind::Histogram, "latency_seconds");
+    let exemplar = |value, millis: u64| Exemplar {
+        value,
+        time_unix_nano: 1_700_000_000_000_000_000 + millis * 1_000_000,
+        trace_id: *b"0123456789abcdef",
+        span_id: [0, 1, 0xAB, 3, 4, 5, 6, 0xFF],
+    };
+    for (value, millis) in [(0.05, 1), (0.5, 2), (7.0, 3), (0.75, 500)] {
+        recorder.observe_with_exemplar(histogram, exemplar(value, millis)).unwrap();
+    }
+    recorder.observe(histogram, 0.25).unwrap();
+    let counter = series(Kind::Counter, "requests");
+    recorder.add_int(counter, 3).unwrap();
+    recorder.keep_exemplar(counter, exemplar(3.0, 45));
+    let gauge = series(Kind::Gauge, "level");
+    recorder.keep_exemplar(gauge, exemplar(3.0, 45));
+    registry
+}
+
+#[test]
+fn openmetrics_shows_exemplars() {
+    const SPAN: &str = r#"trace_id="30313233343536373839616263646566",span_id="0001ab03040506ff""#;
+    let shown = text_of(&with_exemplars(), &[], Format::OpenMetrics, Scope::Application);
+    let lines: Vec<String> = shown
+        .lines()
+        .filter(|line| !line.starts_with('#'))
+        .map(|line| line.replace(SPAN, "SPAN"))
+        .collect();
+    assert_eq!(
+        lines,
+        [
+            r#"latency_seconds_bucket{le="0.1"} 1 # {SPAN} 0.05 1700000000.001"#,
+            r#"latency_seconds_bucket{le="1.0"} 4 # {SPAN} 0.75 1700000000.500"#,
+            r#"latency_seconds_bucket{le="+Inf"} 5 # {SPAN} 7.0 1700000000.003"#,
+            "latency_seconds_count 5",
+            "latency_seconds_sum 8.55",
+            "level 0",
+            "requests_total 3 # {SPAN} 3.0 1700000000.045",
+        ]
+    );
+    let text = text_of(&with_exemplars(), &[], Format::Text, Scope::Application);
+    assert!(!text.contains("trace_id"));
+}
+
+#[test]
+fn protobuf_shows_exemplars() {
+    let body = render(&with_exemplars(), &[], Format::Protobuf, Scope::Application).chunks.concat();
+    // What protobuf's own reader finds in it is tested from Erlang.
+    let trace_id = b"30313233343536373839616263646566";
+    let found = body.windows(trace_id.len()).filter(|window| window == trace_id).count();
+    assert_eq!(found, 4);
+}
+
+#[test]
+fn exemplars_end_with_their_series() {
+    let registry = with_exemplars();
+    assert_eq!(registry.stats().exemplars, 4);
+    for text in ["latency_seconds", "requests"] {
+        assert_eq!(registry.remove_all(&name(text)), 1);
+    }
+    assert_eq!(registry.stats().exemplars, 0);
+    registry.series(Kind::Histogram, &name("latency_seconds"), &LabelSet::empty()).unwrap();
+    let shown = text_of(&registry, &[], Format::OpenMetrics, Scope::Application);
+    assert!(shown.contains("latency_seconds_count 0") && !shown.contains("trace_id"));
+}
+
+#[test]
+fn an_exponential_histogram_is_shown_by_its_explicit_bounds_in_text() {
+    let registry = Registry::new(Options::default());
+    registry
+        .declare(Declaration {
+            buckets: Some(Buckets::new(&[0.5, 2.0]).unwrap()),
+            ..Declaration::new(Kind::ExponentialHistogram, name("size"))
+        })
+        .unwrap();
+    let series = registry.series(Kind::ExponentialHistogram, &name("size"), &LabelSet::empty());
+    let id = series.unwrap().id;
+    let recorder = registry.recorder();
+    for value in [0.0, 0.5, 0.6, 3.0] {
+        recorder.observe(id, value).unwrap();
+    }
+    let shown = text_of(&registry, &[], Format::OpenMetrics, Scope::Application);
+    let lines: Vec<&str> = shown.lines().filter(|line| !line.starts_with("# HELP")).collect();
+    assert_eq!(
+        lines,
+        [
+            "# TYPE size histogram",
+            "size_bucket{le=\"0.5\"} 2",
+            "size_bucket{le=\"2.0\"} 3",
+            "size_bucket{le=\"+Inf\"} 4",
+            "size_count 4",
+            "size_sum 4.1",
+            "# EOF"
+        ]
+    );
 }

@@ -5,7 +5,8 @@
 //! written alike in both (`le="1.0"`), so that a series keeps its identity
 //! when a server changes the format.
 
-use super::{Chunks, Exposition, NO_HELP, distinct};
+use super::{Chunks, Exposition, NO_HELP, push_hex};
+use crate::exemplar::{ByBucket, Exemplar};
 use crate::family::{Family, FamilyKind, Number};
 use crate::gauge::GaugeValue;
 use crate::metric::{Kind, Metric};
@@ -16,11 +17,12 @@ pub(super) struct TextWriter {
     chunks: Chunks,
     openmetrics: bool,
     counts: Vec<u64>,
+    exemplars: ByBucket,
 }
 
 impl TextWriter {
     pub(super) fn new(openmetrics: bool) -> Self {
-        Self { chunks: Chunks::default(), openmetrics, counts: Vec::new() }
+        Self { chunks: Chunks::default(), openmetrics, counts: Vec::new(), exemplars: Vec::new() }
     }
 
     pub(super) fn finish(mut self) -> Exposition {
@@ -43,7 +45,7 @@ impl TextWriter {
             (Kind::Counter, _) if is_unknown => "unknown",
             (Kind::Counter, _) => "counter",
             (Kind::UpDownCounter | Kind::Gauge, _) | (Kind::Info, false) => "gauge",
-            (Kind::Histogram, _) => "histogram",
+            (Kind::Histogram | Kind::ExponentialHistogram, _) => "histogram",
             (Kind::Info, true) => "info",
         };
         let meta = metric.meta.read().clone();
@@ -61,7 +63,13 @@ impl TextWriter {
         self.head(family, type_name, unit, help);
         match metric.kind {
             Kind::Counter | Kind::UpDownCounter => metric.visit(|labels, series| {
-                self.line(&sample_name, labels, |out| push_number(out, reader.sum(metric, series)));
+                if self.openmetrics && !is_unknown {
+                    reader.exemplars(metric, series, &mut self.exemplars);
+                }
+                let exemplar = self.exemplars.pop().map(|(_, exemplar)| exemplar);
+                self.line_with(exemplar.as_ref(), &sample_name, labels, |out| {
+                    push_number(out, reader.sum(metric, series))
+                });
             }),
             Kind::Gauge => metric.visit(|labels, series| {
                 self.line(&sample_name, labels, |out| match reader.gauge(series) {
@@ -69,7 +77,7 @@ impl TextWriter {
                     GaugeValue::Float(x) => push_float(out, x),
                 });
             }),
-            Kind::Histogram => {
+            Kind::Histogram | Kind::ExponentialHistogram => {
                 let lines = HistogramLines::new(metric);
                 metric
                     .visit(|labels, series| self.histogram(&lines, metric, reader, labels, series));
@@ -90,7 +98,7 @@ impl TextWriter {
         };
         let help = if family.help.is_empty() { NO_HELP } else { &family.help };
         self.head(name, type_name, None, help);
-        for sample in distinct(&family.samples) {
+        for sample in family.distinct_samples() {
             self.line(&family.name, sample.labels.as_str(), |out| push_number(out, sample.value));
         }
     }
@@ -120,6 +128,17 @@ impl TextWriter {
 
     #[inline]
     fn line(&mut self, name: &str, labels: &str, value: impl FnOnce(&mut Vec<u8>)) {
+        self.line_with(None, name, labels, value);
+    }
+
+    #[inline]
+    fn line_with(
+        &mut self,
+        exemplar: Option<&Exemplar>,
+        name: &str,
+        labels: &str,
+        value: impl FnOnce(&mut Vec<u8>),
+    ) {
         let out = &mut self.chunks.current;
         out.extend_from_slice(name.as_bytes());
         if !labels.is_empty() {
@@ -129,6 +148,9 @@ impl TextWriter {
         }
         out.push(b' ');
         value(out);
+        if let Some(exemplar) = exemplar {
+            push_exemplar(out, exemplar);
+        }
         out.push(b'\n');
         self.chunks.samples += 1;
         self.chunks.cut();
@@ -142,6 +164,10 @@ impl TextWriter {
         labels: &str,
         series: u32,
     ) {
+        if self.openmetrics {
+            // Before the counts, which then have what the exemplars were counted in.
+            reader.exemplars(metric, series, &mut self.exemplars);
+        }
         let (total, sum) = self.buckets(lines, metric, reader, labels, series);
         self.line(&lines.count, labels, |out| push_int(out, total));
         self.line(&lines.sum, labels, |out| push_float(out, sum));
@@ -177,7 +203,8 @@ impl TextWriter {
         let sum = reader.histogram(metric, series, &mut self.counts);
         let out = &mut self.chunks.current;
         let mut total = 0_u64;
-        for (count, bound) in self.counts.iter().zip(&lines.bounds) {
+        let mut exemplars = self.exemplars.drain(..).peekable();
+        for (n, (count, bound)) in (0..).zip(self.counts.iter().zip(&lines.bounds)) {
             total = total.wrapping_add(*count);
             out.extend_from_slice(&lines.bucket);
             if !labels.is_empty() {
@@ -186,8 +213,12 @@ impl TextWriter {
             }
             out.extend_from_slice(bound);
             push_int(out, total);
+            if let Some((_, exemplar)) = exemplars.next_if(|(bucket, _)| *bucket == n) {
+                push_exemplar(out, &exemplar);
+            }
             out.push(b'\n');
         }
+        drop(exemplars);
         self.chunks.samples += lines.bounds.len();
         self.chunks.cut();
         (total, sum)
@@ -223,6 +254,18 @@ impl HistogramLines {
             sum: format!("{name}_sum"),
         }
     }
+}
+
+/// An exemplar behind a value: 63 characters of labels of the 128 that may be.
+fn push_exemplar(out: &mut Vec<u8>, exemplar: &Exemplar) {
+    out.extend_from_slice(b" # {trace_id=\"");
+    push_hex(out, &exemplar.trace_id);
+    out.extend_from_slice(b"\",span_id=\"");
+    push_hex(out, &exemplar.span_id);
+    out.extend_from_slice(b"\"} ");
+    push_float(out, exemplar.value);
+    let (seconds, nanos) = super::seconds_and_nanos(exemplar.time_unix_nano);
+    out.extend_from_slice(format!(" {seconds}.{:03}", nanos / 1_000_000).as_bytes());
 }
 
 #[inline]
