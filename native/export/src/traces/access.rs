@@ -22,6 +22,27 @@ pub enum DebugTraces {
     Open,
 }
 
+impl DebugTraces {
+    /// Every value.
+    pub const ALL: [Self; 3] = [Self::Off, Self::Loopback, Self::Open];
+
+    /// The value's name, as settings give it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Off => "off",
+            Self::Loopback => "loopback",
+            Self::Open => "open",
+        }
+    }
+
+    /// The value with this name.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|value| value.as_str() == name)
+    }
+}
+
 /// What a proxy adds to a request that it passes on. The client is elsewhere
 /// then, though the proxy may be on this host.
 const PROXIED: [&str; 4] = ["forwarded", "x-forwarded-for", "x-real-ip", "via"];
@@ -150,6 +171,14 @@ mod tests {
             assert!(refused(DebugTraces::Loopback, "127.0.0.1", &lines), "{name}");
             assert!(!refused(DebugTraces::Open, "127.0.0.1", &lines), "{name}");
         }
+    }
+
+    #[test]
+    fn names_lead_back_to_their_values() {
+        assert!(
+            DebugTraces::ALL.into_iter().all(|v| DebugTraces::from_name(v.as_str()) == Some(v))
+        );
+        assert_eq!(DebugTraces::from_name("Open"), None);
     }
 
     #[test]

@@ -73,7 +73,7 @@ pub(crate) struct TraceEndpoint {
     traces: Option<Traces>,
     setting: DebugTraces,
     refreshes: Flights<(), ()>,
-    renderings: Semaphore,
+    renderings: Arc<Semaphore>,
 }
 
 /// Where a request comes from and what it asks for.
@@ -93,7 +93,7 @@ struct Rendered {
 
 impl TraceEndpoint {
     pub(crate) fn new(traces: Option<Traces>, setting: DebugTraces) -> Self {
-        let renderings = Semaphore::new(RENDERINGS);
+        let renderings = Arc::new(Semaphore::new(RENDERINGS));
         Self { traces, setting, refreshes: Flights::default(), renderings }
     }
 
@@ -113,7 +113,10 @@ impl TraceEndpoint {
         self.refresh().await;
         let ring = self.traces.as_ref().map(|traces| Arc::clone(&traces.ring));
         let gzip = negotiate::gzip(headers);
+        // It stays with the rendering, which goes on when the client has gone.
+        let permit = Arc::clone(&self.renderings).acquire_owned().await;
         let render = move || {
+            let _permit = permit;
             let Rendered { status, content_type, text } = match &ring {
                 Some(ring) => render(ring, view, &selection),
                 None => without_tracing(view),
@@ -123,10 +126,7 @@ impl TraceEndpoint {
             let encoded = packed.is_some();
             (status, content_type, encoded, Arc::new(packed.unwrap_or(plain)))
         };
-        // Neither is ever closed, and a rendering that panicked has no result.
-        let permit = self.renderings.acquire().await;
         let rendered = spawn_blocking(render).await;
-        drop(permit);
         let Ok((status, content_type, encoded, payload)) = rendered else {
             let text = "the traces could not be rendered\n".to_owned();
             return Answer::text(StatusCode::INTERNAL_SERVER_ERROR, text);

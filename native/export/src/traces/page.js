@@ -16,8 +16,8 @@
   };
   const nextError = () => {
     const errors = spans.filter((span) => span.classList.contains('error'));
-    const at = errors.findIndex((span) => span.contains(document.activeElement));
-    const next = errors[(at + 1) % errors.length];
+    const at = spans.findIndex((span) => span.contains(document.activeElement));
+    const next = errors.find((span) => spans.indexOf(span) > at) ?? errors[0];
     if (!next) return;
     next.open = true;
     next.firstElementChild.focus();
