@@ -1,7 +1,7 @@
 //! Everything of the instrumentation library that does I/O.
 //!
-//! Here that is the HTTP server for scrapes and health probes. It knows no
-//! Erlang: what it needs of the Erlang VM it asks for through [`VmSource`] and
+//! That is the HTTP server for scrapes and health probes, and the OTLP exporter
+//! ([`otlp`]). Neither knows Erlang: what the server needs of the Erlang VM it asks for through [`VmSource`] and
 //! [`HealthSource`], waits a bounded time, and goes on without.
 //!
 //! ```no_run
