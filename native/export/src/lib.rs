@@ -3,6 +3,8 @@
 //! Here that is the HTTP server for scrapes, health probes and recent traces, and
 //! the files that telemetry can be written to. It knows no
 //! Erlang: what it needs of the Erlang VM it asks for through [`VmSource`] and
+//! That is the HTTP server for scrapes and health probes, and the OTLP exporter
+//! ([`otlp`]). Neither knows Erlang: what the server needs of the Erlang VM it asks for through [`VmSource`] and
 //! [`HealthSource`], waits a bounded time, and goes on without.
 //!
 //! ```no_run

@@ -205,3 +205,107 @@ impl Chunk {
         records
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use erlmcp_trace::{Queue, QueueLimits};
+
+    use super::*;
+    use crate::otlp::signal::Signal;
+    use crate::otlp::stats::Counts;
+
+    struct Bench {
+        queue: Arc<Queue>,
+        ledger: Arc<Ledger>,
+        pending: Pending,
+    }
+
+    fn bench(records: u32, bytes: usize) -> Bench {
+        let queue = Queue::new(QueueLimits::default());
+        let counts = Counts::default();
+        let ledger =
+            Arc::new(Ledger { signal: Signal::Traces, counts, queue: Some(Arc::clone(&queue)) });
+        let scope = Arc::new(ScopeBytes::new(&[], "scope", "1"));
+        let limits = BatchLimits { records, bytes };
+        Bench { queue, pending: Pending::new(Arc::clone(&ledger), scope, limits), ledger }
+    }
+
+    impl Bench {
+        /// Queues records of these lengths, a buffer for each list.
+        fn push(&mut self, buffers: &[&[usize]]) {
+            for buffer in buffers {
+                let producer = self.queue.producer();
+                for len in *buffer {
+                    producer.push(&vec![0; *len]).unwrap();
+                }
+            }
+            for records in self.queue.drain() {
+                self.pending.push(records);
+            }
+        }
+
+        /// Cuts all there is: count and bytes of records of each request.
+        fn cut(&mut self) -> Vec<(u32, usize)> {
+            let mut batches = Vec::new();
+            while !self.pending.is_empty() {
+                let Some(batch) = self.pending.next() else { continue };
+                assert_eq!(batch.custody.records(), batch.request.count);
+                batches.push((batch.request.count, batch.request.records().len()));
+                batch.custody.settle(Fate::Exported { rejected: 0 });
+            }
+            batches
+        }
+    }
+
+    #[test]
+    fn a_request_spans_buffers_up_to_the_count() {
+        let mut bench = bench(4, 1_000);
+        bench.push(&[&[8, 8, 8], &[8], &[8, 8, 8, 8, 8]]);
+        assert_eq!(bench.cut(), [(4, 40), (4, 40), (1, 10)]);
+        assert_eq!(bench.queue.stats().held, 0);
+    }
+
+    #[test]
+    fn a_request_holds_no_more_bytes_than_it_may() {
+        let mut bench = bench(100, 50);
+        bench.push(&[&[18, 18, 18], &[28, 48]]);
+        assert_eq!(bench.cut(), [(2, 40), (2, 50), (1, 50)]);
+        assert_eq!(bench.queue.stats().held_bytes, 0);
+    }
+
+    #[test]
+    fn a_record_that_fits_nowhere_is_dropped_alone() {
+        let mut bench = bench(100, 50);
+        bench.push(&[&[49], &[8, 60, 8], &[60]]);
+        assert_eq!(bench.cut(), [(2, 20)]);
+        let stats = bench.ledger.counts.stats(0);
+        assert_eq!((stats.exported, stats.dropped.get(DropReason::TooLarge)), (2, 3));
+        assert_eq!((stats.taken, stats.pending, bench.queue.stats().held), (5, 0, 0));
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_given_up_and_counted() {
+        let mut bench = bench(100, 50);
+        bench.push(&[&[8]]);
+        bench.pending.push(Records { count: 3, bytes: vec![0xFF; 9] });
+        assert_eq!(bench.cut(), [(1, 10)]);
+        assert_eq!(bench.ledger.counts.stats(0).dropped.get(DropReason::Rejected), 3);
+    }
+
+    #[test]
+    fn halves_hold_all_and_a_single_record_has_none() {
+        let mut bench = bench(100, 1_000);
+        bench.push(&[&[8, 20, 30]]);
+        let batch = bench.pending.next().unwrap();
+        let (first, second) = batch.halves().unwrap();
+        assert_eq!((first.request.count, first.request.records().len()), (1, 10));
+        assert_eq!((second.request.count, second.request.records().len()), (2, 54));
+        assert_eq!(second.custody.records(), 2);
+        let single = first.halves().unwrap_err();
+        single.custody.settle(Fate::Dropped(DropReason::TooLarge));
+        drop(second);
+        let stats = bench.ledger.counts.stats(0);
+        assert_eq!(stats.dropped.get(DropReason::Shutdown), 2, "dropped without a word");
+        assert_eq!(bench.queue.stats().held_bytes, 0);
+    }
+}

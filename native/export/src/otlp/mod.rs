@@ -18,6 +18,7 @@ mod delivery;
 mod diagnostics;
 mod error;
 mod exporter;
+mod families;
 mod flush;
 mod frame;
 mod grpc;
@@ -38,6 +39,7 @@ pub use config::{
 pub use diagnostics::{DiagnosticLevel, Diagnostics};
 pub use error::ExporterStartError;
 pub use exporter::{Exporter, ExporterStopped, Flushed};
+pub use families::families;
 pub use frame::ScopeBytes;
 pub use signal::{PerSignal, Signal};
 pub use source::{ExporterSources, MetricRecords, Tap};

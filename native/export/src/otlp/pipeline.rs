@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use erlmcp_trace::{Queue, Records};
 use tokio::sync::Notify;
-use tokio::task::JoinSet;
+use tokio::task::{Id, JoinError, JoinSet};
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at, sleep_until};
 
 use super::batch::Pending;
@@ -78,6 +78,8 @@ pub(crate) struct Pipeline {
 /// A batch of which some records have not met their fate.
 #[derive(Debug, Clone, Copy)]
 struct UnderWay {
+    /// The task that brings it on its way.
+    task: Id,
     /// The number of its first record.
     first: u64,
     /// Whether it is on its way to the spool.
@@ -93,8 +95,8 @@ struct Probe {
 
 #[derive(Debug)]
 enum Done {
-    /// A batch that began with this record has met its fate.
-    Batch(u64),
+    /// A batch has met its fate.
+    Batch,
     Collected(Records),
     Replayed(Replay),
 }
@@ -157,7 +159,7 @@ impl Pipeline {
                 }
                 () = sleep_until(deaf_until), if deaf_until > Instant::now() => {}
                 () = wakes.flush.requested() => self.flush(),
-                Some(done) = self.tasks.join_next() => self.done(done.ok()),
+                Some(done) = self.tasks.join_next_with_id() => self.done(done),
                 () = sleep_until(probe_at.unwrap_or(deaf_until)), if probe_at.is_some() => {
                     self.replay();
                 }
@@ -181,7 +183,7 @@ impl Pipeline {
             }
             tokio::select! {
                 () = &mut end => break,
-                Some(done) = self.tasks.join_next() => self.done(done.ok()),
+                Some(done) = self.tasks.join_next_with_id() => self.done(done),
             }
         }
         self.leave_behind().await;
@@ -197,8 +199,8 @@ impl Pipeline {
         }
         // Deliveries look at the clock themselves; a spool may be writing.
         while !self.under_way.is_empty() {
-            let Some(done) = self.tasks.join_next().await else { break };
-            self.done(done.ok());
+            let Some(done) = self.tasks.join_next_with_id().await else { break };
+            self.done(done);
         }
         self.answer_flushes();
     }
@@ -285,16 +287,16 @@ impl Pipeline {
                 batch.custody.settle(fate);
                 continue;
             };
-            self.under_way.push(UnderWay { first, storing });
             let delivery = Arc::clone(delivery);
-            self.tasks.spawn(async move {
+            let task = self.tasks.spawn(async move {
                 if storing {
                     delivery.store(batch).await;
                 } else {
                     delivery.deliver(batch).await;
                 }
-                Done::Batch(first)
+                Done::Batch
             });
+            self.under_way.push(UnderWay { task: task.id(), first, storing });
         }
         self.collect();
     }
@@ -325,10 +327,13 @@ impl Pipeline {
         half_full(stats.held, stats.capacity) || half_full(stats.held_bytes, stats.capacity_bytes)
     }
 
-    fn done(&mut self, done: Option<Done>) {
-        match done {
-            Some(Done::Batch(first)) => self.under_way.retain(|batch| batch.first != first),
-            Some(Done::Collected(records)) => {
+    fn done(&mut self, done: Result<(Id, Done), JoinError>) {
+        let task = done.as_ref().map_or_else(JoinError::id, |(id, _)| *id);
+        let batches = self.under_way.len();
+        self.under_way.retain(|batch| batch.task != task);
+        match done.map(|(_, done)| done) {
+            Ok(Done::Batch) => {}
+            Ok(Done::Collected(records)) => {
                 self.take(records);
                 self.due = self.pending.came();
                 let since = self.collecting.take();
@@ -339,15 +344,13 @@ impl Pipeline {
                     }
                 }
             }
-            Some(Done::Replayed(end)) => self.replayed(end),
-            // A task that panicked: its batch has been counted as it was
-            // dropped, but which it was nobody knows.
-            None => {
+            Ok(Done::Replayed(end)) => self.replayed(end),
+            // The task panicked. The records of a batch have been counted as
+            // dropped when it went.
+            Err(_) if self.under_way.len() < batches => {}
+            Err(_) => {
                 self.replaying = false;
                 self.collecting = None;
-                if self.tasks.is_empty() {
-                    self.under_way.clear();
-                }
             }
         }
     }

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use erlmcp_export::otlp::{
     AttributeValue, DiagnosticLevel, Diagnostics, Exporter, ExporterConfig, ExporterSources,
-    OtlpEndpoint, OtlpProtocol, PerSignal, RetryConfig, Signal, SignalConfig,
+    ExporterStartError, OtlpEndpoint, OtlpProtocol, PerSignal, RetryConfig, Signal, SignalConfig,
 };
 use erlmcp_trace::{Producer, Queue, QueueLimits};
 use opentelemetry_proto::tonic::logs::v1::LogRecord;
@@ -166,4 +166,11 @@ pub(crate) fn temp_dir(test: &str) -> std::path::PathBuf {
     let _ = std::fs::remove_dir_all(&dir);
     std::fs::create_dir_all(&dir).unwrap();
     dir
+}
+
+/// What is wrong with an endpoint.
+#[track_caller]
+pub(crate) fn start_error(endpoint: OtlpEndpoint) -> ExporterStartError {
+    let config = config_with(|_| endpoint.clone());
+    Exporter::start(config, Bench::new().sources).unwrap_err()
 }

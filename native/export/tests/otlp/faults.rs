@@ -227,3 +227,50 @@ fn no_request_is_larger_than_the_limit() {
     assert_eq!(stats.signals.traces.requests.get(RequestOutcome::TooLarge), 0);
     bench.assert_sums(&stats.signals);
 }
+
+#[test]
+fn the_sums_agree_whatever_the_receiver_answers() {
+    const THREADS: usize = 3;
+    const EACH: usize = 5_000;
+    for protocol in BOTH {
+        let bad = |n: u16| match (protocol, n % 6) {
+            (_, 0) => Reply::Close,
+            (_, 1) => Reply::Partial(2),
+            (_, 2) => Reply::Slow(millis(5)),
+            (HttpProtobuf, 3) => Reply::Http(400, None),
+            (HttpProtobuf, _) => Reply::Http(503, None),
+            (Grpc, 3) => Reply::Grpc(Code::InvalidArgument, None),
+            (Grpc, _) => Reply::Grpc(Code::Unavailable, None),
+        };
+        let script: Vec<Reply> = (0..60).flat_map(|n| [bad(n), Reply::Take]).collect();
+        let receiver = Receiver::new(protocol, script);
+        let bench = Bench::with_capacity(2_000);
+        let mut config = config(protocol, &receiver);
+        config.max_batch_records = 100;
+        let exporter = bench.start(config);
+        let queue = &bench.sources.spans;
+        std::thread::scope(|scope| {
+            for _ in 0..THREADS {
+                let producer = queue.producer();
+                scope.spawn(move || {
+                    for n in 0..EACH {
+                        // An empty span; the queue may be full.
+                        let _ = producer.push(&[]);
+                        if n % 100 == 0 {
+                            std::thread::sleep(millis(1));
+                        }
+                    }
+                });
+            }
+        });
+        assert!(exporter.flush(LONG).complete);
+        bench.assert_sums(&exporter.stats().signals);
+        let stats = exporter.stop(LONG).stats.signals.traces;
+        let door = queue.stats();
+        assert_eq!(door.accepted + door.refused, (THREADS * EACH) as u64);
+        assert_eq!(door.held, 0);
+        assert_eq!(stats.exported + stats.dropped.total(), door.accepted);
+        let taken = receiver.names().len() as u64;
+        assert_eq!(taken, stats.exported + stats.dropped.get(DropReason::PartialSuccess));
+    }
+}

@@ -5,5 +5,6 @@ mod delivery;
 mod ending;
 mod faults;
 mod receiver;
+mod settings;
 mod spool;
 mod tls;

@@ -4,9 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use erlmcp_export::otlp::{
-    Exporter, ExporterStartError, OtlpEndpoint, OtlpProtocol, RequestOutcome,
-};
+use erlmcp_export::otlp::{OtlpEndpoint, OtlpProtocol, RequestOutcome};
 use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, ExtendedKeyUsagePurpose, IsCa, KeyPair,
 };
@@ -190,35 +188,4 @@ fn what_is_wrong_with_a_file_is_said_at_the_start() {
         let text = error.to_string();
         assert!(text.contains(role) && text.contains(&file.display().to_string()), "{text}");
     }
-}
-
-#[test]
-fn what_is_wrong_with_an_endpoint_is_said_at_the_start() {
-    let url = |protocol, url: &str| start_error(OtlpEndpoint::new(protocol, url)).to_string();
-    assert!(url(HttpProtobuf, "localhost:4318").contains("has to begin with http://"));
-    assert!(url(HttpProtobuf, "ftp://host/").contains("has to begin with http://"));
-    assert!(url(HttpProtobuf, "http://").contains("is not a URL"));
-    assert!(url(Grpc, "a b").contains("is not a URL"));
-    let text = url(HttpProtobuf, "http://user:word@host/v1/traces");
-    assert!(text.contains("as a header") && !text.contains("word"), "{text}");
-    let header = |name: &str, value: &str| {
-        let headers = vec![(name.to_owned(), value.to_owned())];
-        let url = "http://localhost:4318/v1/traces";
-        start_error(OtlpEndpoint { headers, ..OtlpEndpoint::new(HttpProtobuf, url) }).to_string()
-    };
-    assert!(header("a b", "c").contains("\"a b\""));
-    assert!(header("Content-Type", "text/plain").contains("the protocol's own"));
-    let text = header("authorization", "top\nsecret");
-    assert!(text.contains("authorization") && !text.contains("secret"), "{text}");
-    let endpoint = OtlpEndpoint {
-        headers: vec![("authorization".to_owned(), "Bearer secret".to_owned())],
-        ..OtlpEndpoint::new(Grpc, "http://localhost:4317")
-    };
-    assert!(!format!("{endpoint:?}").contains("secret"));
-}
-
-#[track_caller]
-fn start_error(endpoint: OtlpEndpoint) -> ExporterStartError {
-    let config = config_with(|_| endpoint.clone());
-    Exporter::start(config, Bench::new().sources).unwrap_err()
 }
