@@ -1,11 +1,10 @@
 //! Everything of the instrumentation library that does I/O.
 //!
-//! Here that is the HTTP server for scrapes, health probes and recent traces, and
-//! the files that telemetry can be written to. It knows no
-//! Erlang: what it needs of the Erlang VM it asks for through [`VmSource`] and
-//! That is the HTTP server for scrapes and health probes, and the OTLP exporter
-//! ([`otlp`]). Neither knows Erlang: what the server needs of the Erlang VM it asks for through [`VmSource`] and
-//! [`HealthSource`], waits a bounded time, and goes on without.
+//! That is the HTTP server for scrapes, health probes and recent traces, the
+//! OTLP exporter ([`otlp`]), and the files that telemetry can be written to.
+//! None of them knows Erlang: what the server needs of the Erlang VM it asks for
+//! through [`VmSource`] and [`HealthSource`], waits a bounded time, and goes on
+//! without.
 //!
 //! ```no_run
 //! use std::sync::Arc;

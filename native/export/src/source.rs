@@ -1,5 +1,8 @@
 //! What the server renders: the registry, behind a trait.
 
+use std::fmt;
+use std::sync::Arc;
+
 use erlmcp_metrics::exposition::{self, Exposition, Format, Scope};
 use erlmcp_metrics::{
     BindError, Declaration, Family, Kind, LabelSet, MetricName, NameError, Origin, Recorder,
@@ -7,6 +10,8 @@ use erlmcp_metrics::{
 };
 use parking_lot::Mutex;
 use thiserror::Error;
+
+use crate::otlp_metrics::FamilySource;
 
 /// Whoever holds the metrics that a scrape shows.
 pub trait MetricSource: Send + Sync + 'static {
@@ -30,6 +35,17 @@ pub struct RegistrySource {
     registry: Registry,
     duration_name: MetricName,
     duration: Mutex<Duration>,
+    others: Others,
+}
+
+/// Those who have families of their own to be shown.
+#[derive(Default)]
+struct Others(Vec<Arc<dyn FamilySource>>);
+
+impl fmt::Debug for Others {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} sources", self.0.len())
+    }
 }
 
 /// The recorder belongs to nobody's thread but to whoever holds the lock.
@@ -68,13 +84,25 @@ impl RegistrySource {
         registry.declare(declaration).map_err(BindError::from)?;
         let series = registry.series(Kind::Histogram, &name, &LabelSet::empty())?.id;
         let duration = Mutex::new(Duration { recorder: registry.recorder(), series });
-        Ok(Self { registry, duration_name: name, duration })
+        Ok(Self { registry, duration_name: name, duration, others: Others::default() })
+    }
+
+    /// Shows the families of somebody else beside the registry's.
+    #[must_use]
+    pub fn with_families(mut self, source: Arc<dyn FamilySource>) -> Self {
+        self.others.0.push(source);
+        self
     }
 }
 
 impl MetricSource for RegistrySource {
     fn render(&self, gathered: &[Family], format: Format, scope: Scope) -> Exposition {
-        exposition::render(&self.registry, gathered, format, scope)
+        if scope == Scope::Application || self.others.0.is_empty() {
+            return exposition::render(&self.registry, gathered, format, scope);
+        }
+        let mut all = gathered.to_vec();
+        self.others.0.iter().for_each(|source| all.extend(source.families()));
+        exposition::render(&self.registry, &all, format, scope)
     }
 
     fn observe_scrape(&self, seconds: f64) {

@@ -77,6 +77,12 @@ pub enum AttributeValue {
 pub struct SignalConfig {
     /// The receiver; without one the signal is not sent.
     pub endpoint: Option<OtlpEndpoint>,
+    /// In the place of [`ExporterConfig::scheduled_delay`].
+    pub scheduled_delay: Option<Duration>,
+    /// In the place of [`ExporterConfig::max_batch_records`].
+    pub max_batch_records: Option<u32>,
+    /// In the place of [`RetryConfig::max_elapsed`].
+    pub max_elapsed: Option<Duration>,
 }
 
 /// How the receiver is spoken to.
@@ -192,13 +198,34 @@ pub struct SpoolConfig {
 }
 
 impl ExporterConfig {
+    /// What is set for a signal.
+    pub(crate) const fn signal(&self, signal: Signal) -> &SignalConfig {
+        match signal {
+            Signal::Traces => &self.traces,
+            Signal::Metrics => &self.metrics,
+            Signal::Logs => &self.logs,
+        }
+    }
+
     /// Where a signal goes.
     pub(crate) const fn endpoint(&self, signal: Signal) -> Option<&OtlpEndpoint> {
-        match signal {
-            Signal::Traces => self.traces.endpoint.as_ref(),
-            Signal::Metrics => self.metrics.endpoint.as_ref(),
-            Signal::Logs => self.logs.endpoint.as_ref(),
-        }
+        self.signal(signal).endpoint.as_ref()
+    }
+
+    /// When a failed request of a signal is sent again.
+    pub(crate) fn retry(&self, signal: Signal) -> RetryConfig {
+        let max_elapsed = self.signal(signal).max_elapsed.unwrap_or(self.retry.max_elapsed);
+        RetryConfig { max_elapsed, ..self.retry.clone() }
+    }
+
+    /// The longest wait of a signal's queued record.
+    pub(crate) fn scheduled_delay(&self, signal: Signal) -> Duration {
+        self.signal(signal).scheduled_delay.unwrap_or(self.scheduled_delay)
+    }
+
+    /// The most records in a request of a signal.
+    pub(crate) fn max_batch_records(&self, signal: Signal) -> u32 {
+        self.signal(signal).max_batch_records.unwrap_or(self.max_batch_records)
     }
 
     /// Refuses settings with which nothing could ever be exported.
@@ -206,9 +233,15 @@ impl ExporterConfig {
         let endpoints = Signal::ALL.map(|signal| self.endpoint(signal));
         let no_time = endpoints.iter().flatten().any(|endpoint| endpoint.timeout.is_zero());
         let at_least_one = [
-            ("scheduled_delay", self.scheduled_delay.is_zero()),
+            (
+                "scheduled_delay",
+                Signal::ALL.iter().any(|signal| self.scheduled_delay(*signal).is_zero()),
+            ),
             ("metric_interval", self.metric_interval.is_zero()),
-            ("max_batch_records", self.max_batch_records == 0),
+            (
+                "max_batch_records",
+                Signal::ALL.iter().any(|signal| self.max_batch_records(*signal) == 0),
+            ),
             ("max_batch_bytes", self.max_batch_bytes == 0),
             ("retry.initial", self.retry.initial.is_zero()),
             ("retry.max", self.retry.max.is_zero()),

@@ -137,7 +137,7 @@ impl Exporter {
     ) {
         let ledger = self.ledgers.get(signal);
         let (intake, tick) = match (&ledger.queue, &sources.metrics) {
-            (Some(queue), _) => (Intake::Queue(Arc::clone(queue)), config.scheduled_delay),
+            (Some(queue), _) => (Intake::Queue(Arc::clone(queue)), config.scheduled_delay(signal)),
             // Metrics are collected at a price: for nobody they are not.
             (None, Some(metrics)) if sender.is_some() || !sources.taps.is_empty() => {
                 (Intake::Collector(Arc::clone(metrics)), config.metric_interval)
@@ -148,7 +148,7 @@ impl Exporter {
             Arc::new(Delivery::new(
                 sender,
                 (shown_url(&endpoint.url), endpoint.timeout),
-                config.retry.clone(),
+                config.retry(signal),
                 self.spool.clone(),
                 Arc::clone(ledger),
                 Reporter::new(sources.diagnostics.clone()),
@@ -164,7 +164,11 @@ impl Exporter {
             wakes: Arc::clone(&wakes),
             stop_at: self.stop_at.subscribe(),
             tick,
-            pending: Pending::new(Arc::clone(ledger), Arc::clone(&self.scope), limits),
+            pending: Pending::new(
+                Arc::clone(ledger),
+                Arc::clone(&self.scope),
+                BatchLimits { records: config.max_batch_records(signal), ..limits },
+            ),
             backoff: Backoff::new(&config.retry),
             intake,
         });
@@ -187,6 +191,14 @@ impl Exporter {
     #[must_use]
     pub fn scope(&self) -> &Arc<ScopeBytes> {
         &self.scope
+    }
+
+    /// Has what is queued of a signal taken in, and so shown to the taps, at
+    /// once. Does not wait.
+    pub fn take_in(&self, signal: Signal) {
+        if let Some(wakes) = self.wakes.get(signal) {
+            wakes.queue.notify_one();
+        }
     }
 
     /// Sends everything that is queued now, and the metrics as they are now,

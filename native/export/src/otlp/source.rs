@@ -8,6 +8,9 @@ use erlmcp_trace::{Queue, Records};
 use super::diagnostics::Diagnostics;
 use super::frame::ScopeBytes;
 use super::signal::Signal;
+use crate::file_exporter::{FileExporter, RequestKind};
+use crate::otlp_metrics::RegistryRecords;
+use crate::traces::{Origin, TraceRing};
 
 /// Where the exporter takes records from, and who else sees them.
 #[derive(Debug, Clone)]
@@ -36,4 +39,30 @@ pub trait MetricRecords: Send + Sync + Debug {
 pub trait Tap: Send + Sync + Debug {
     /// Sees records of a signal.
     fn records(&self, signal: Signal, resource_and_scope: &ScopeBytes, records: &Records);
+}
+
+impl MetricRecords for RegistryRecords {
+    fn collect(&self) -> Records {
+        Self::collect(self)
+    }
+}
+
+impl Tap for TraceRing {
+    fn records(&self, signal: Signal, resource_and_scope: &ScopeBytes, records: &Records) {
+        if signal == Signal::Traces {
+            self.add(resource_and_scope.resource(), resource_and_scope.scope(), records);
+        }
+    }
+}
+
+impl Tap for FileExporter {
+    fn records(&self, signal: Signal, resource_and_scope: &ScopeBytes, records: &Records) {
+        let kind = match signal {
+            Signal::Traces => RequestKind::Traces,
+            Signal::Metrics => RequestKind::Metrics,
+            Signal::Logs => RequestKind::Logs,
+        };
+        let origin = Origin::new(resource_and_scope.resource(), resource_and_scope.scope());
+        self.write(kind, &origin, records);
+    }
 }

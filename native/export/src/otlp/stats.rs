@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-use super::signal::PerSignal;
+use super::signal::{PerSignal, Signal};
 
 /// Why records were given up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -101,6 +101,33 @@ pub struct ExporterStats {
     /// were still under way. Nothing is lost by it: the next collection covers
     /// the time.
     pub collections_skipped: u64,
+}
+
+impl ExporterStats {
+    /// These counts and those of an exporter that has ended before. What there
+    /// is now is this one's.
+    #[must_use]
+    pub fn after(mut self, ended: &Self) -> Self {
+        for signal in Signal::ALL {
+            self.signals.get_mut(signal).add_counts(ended.signals.get(signal));
+        }
+        self.collections_skipped += ended.collections_skipped;
+        self
+    }
+}
+
+impl SignalStats {
+    fn add_counts(&mut self, ended: &Self) {
+        self.taken += ended.taken;
+        self.recovered += ended.recovered;
+        self.exported += ended.exported;
+        self.kept += ended.kept;
+        self.rejected_points += ended.rejected_points;
+        self.exported_bytes += ended.exported_bytes;
+        self.retries += ended.retries;
+        self.dropped.0.iter_mut().zip(ended.dropped.0).for_each(|(sum, n)| *sum += n);
+        self.requests.0.iter_mut().zip(ended.requests.0).for_each(|(sum, n)| *sum += n);
+    }
 }
 
 /// What a signal has seen. Whenever nothing is being handed over just then,

@@ -133,7 +133,7 @@ pub(crate) fn config(protocol: OtlpProtocol, receiver: &Receiver) -> ExporterCon
 }
 
 pub(crate) fn config_with(endpoint: impl Fn(Signal) -> OtlpEndpoint) -> ExporterConfig {
-    let to = |signal| SignalConfig { endpoint: Some(endpoint(signal)) };
+    let to = |signal| SignalConfig { endpoint: Some(endpoint(signal)), ..SignalConfig::default() };
     ExporterConfig {
         resource: vec![("service.name".to_owned(), AttributeValue::String("test".to_owned()))],
         traces: to(Signal::Traces),
