@@ -15,9 +15,10 @@
 -export([exemplar_storage/1]).
 -export([each_protocol/1]).
 -export([exponential_histograms/1]).
+-export([exemplars_are_stored/1]).
 
 %% Called on the node.
--export([record_fixed/0, load/1, recorded/0, observe_spread/1]).
+-export([record_fixed/0, load/1, recorded/0, observe_spread/1, observe_traced/0]).
 
 -define(LOAD_MS, 4000).
 -define(RECORDERS, 3).
@@ -32,7 +33,7 @@ all() ->
 
 groups() ->
     [{Version, [parallel], [default_features, native_histograms, exemplar_storage, each_protocol,
-                            exponential_histograms]}
+                            exponential_histograms, exemplars_are_stored]}
      || {Version, _Where} <- versions()].
 
 versions() ->
@@ -146,6 +147,29 @@ exponential_histograms(Config) ->
                   [math:exp(N / 100) || N <- lists:seq(-500, 500)],
                   [math:exp(N / 2) || N <- lists:seq(-100, 100)]])
     end).
+
+%% Exemplars are where the server keeps them, of classic and of native
+%% histograms, whichever format it has asked for.
+exemplars_are_stored(Config) ->
+    Node = proplists:get_value(node, Config),
+    Jobs = [{"node", "/metrics/custom", any}],
+    TraceIds = erlmcp_ct_node:call(Node, ?MODULE, observe_traced, []),
+    [with_prometheus(Config, ["--enable-feature=" ++ Features], Jobs, fun(Url) ->
+         await_scrape(Url, Jobs, erlang:system_time(millisecond)),
+         [?assertEqual({Features, Name, TraceIds}, {Features, Name, stored_exemplars(Url, Name)})
+          || Name <- Names]
+     end) || {Features, Names} <- [
+         {"exemplar-storage", ["traced_classic_bucket", "traced_exponential_bucket"]},
+         {"exemplar-storage,native-histograms", ["traced_classic_bucket", "traced_exponential"]}]].
+
+%% The trace ids of the exemplars of a metric.
+stored_exemplars(Url, Name) ->
+    Now = erlang:system_time(second),
+    Range = [{"query", Name}, {"start", integer_to_list(Now - 600)}, {"end", integer_to_list(Now + 60)}],
+    {ok, {{_, 200, _}, _, Body}} =
+        httpc:request(Url ++ "/api/v1/query_exemplars?" ++ uri_string:compose_query(Range)),
+    {match, Found} = re:run(Body, "\"trace_id\":\"([0-9a-f]+)\"", [global, {capture, all_but_first, list}]),
+    lists:usort(lists:append(Found)).
 
 negotiating() ->
     [{"node", "/metrics", any}, {"custom", "/metrics/custom", any}].
@@ -279,6 +303,16 @@ number(Text) ->
     end.
 
 %% On the node
+
+%% Three observations in sampled spans, by different buckets: their trace ids.
+observe_traced() ->
+    ok = erlmcp_metrics:declare(exponential_histogram, traced_exponential, #{}),
+    lists:sort([begin
+        TraceId = <<(16#A0 + N):8, N:120>>,
+        [ok = erlmcp_instrumentation_nif:observe_traced(Name, Value, #{}, <<TraceId/binary, N:64, 1, 0:64>>)
+         || Name <- [traced_classic, traced_exponential]],
+        lists:flatten(io_lib:format("~32.16.0b", [binary:decode_unsigned(TraceId)]))
+    end || {N, Value} <- [{1, 0.003}, {2, 0.3}, {3, 20}]]).
 
 observe_spread(Values) ->
     ok = erlmcp_metrics:declare(exponential_histogram, spread, #{}),

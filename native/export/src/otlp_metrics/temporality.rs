@@ -42,8 +42,9 @@ struct Known {
     round: u64,
     /// Since when it counts.
     start: u64,
-    /// What was reported of it, for the next delta.
-    reported: Option<Value>,
+    /// What was reported of it, for the next delta. Cumulative points need none
+    /// of it, hence the box.
+    reported: Option<Box<Value>>,
 }
 
 /// A value to report, and since when it counts.
@@ -134,7 +135,7 @@ impl Known {
         if is_nothing(&change) {
             return None;
         }
-        self.reported = Some(value);
+        self.reported = Some(Box::new(value));
         Some(Reported { start: since, value: change })
     }
 }
