@@ -1,9 +1,10 @@
 """Export requests that are right, and the changes that make them wrong: what the
-strict receiver itself is checked with.
+strict receiver itself is checked with. As a program it writes a right one.
 """
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -246,3 +247,7 @@ WRONG: dict[str, list[tuple[str, str, Callable[[Any], Any]]]] = {
         ("unknown field", "unknown field", _unknown(_record)),
     ],
 }
+
+
+if __name__ == "__main__":
+    sys.stdout.buffer.write(traces().SerializeToString())
