@@ -11,8 +11,7 @@
 -export([counts/0]).
 
 %% Debian's package of PropEr comes without its header.
--import(proper_types, [binary/0, boolean/0, char/0, float/0, frequency/1, integer/0, integer/2,
-                       list/1, non_empty/1, oneof/1, resize/2, sized/1]).
+-import(proper_types, [integer/2, list/1, non_empty/1, resize/2, sized/1]).
 -define(LET(Pattern, Type, Made), proper_types:bind(Type, fun(Pattern) -> Made end, false)).
 
 -define(OTEL, erlmcp_otel_instrumentation).
@@ -23,109 +22,128 @@
 %% Generators
 
 %% Trees of spans, each with its name, kind, attributes and what happens in it.
+%%
+%% PropEr draws a seed and a size for each tree and shrinks these; the trees are
+%% made of them here. Types of this depth take PropEr a second to draw from.
 spans() ->
-    non_empty(short_list(5, span(3))).
+    Tree = sized(fun(Size) -> {integer(0, 1 bsl 32), integer(1, max(1, Size))} end),
+    ?LET(Trees, non_empty(sized(fun(Size) -> list_of(min(Size, 5), resize(Size, Tree)) end)),
+         [tree(Seed, Size) || {Seed, Size} <- Trees]).
 
-span(Depth) ->
-    Children = case Depth of
-        0 -> [];
-        _ -> short_list(2, sized(fun(Size) -> resize(Size div 2, span(Depth - 1)) end))
-    end,
-    ?LET({Name, Kind, Attributes, Ops, Times, Parent, Style, Below},
-         {name(), kind(), attributes(), short_list(?MOST_OPS, op()), times(), parent(),
-          oneof([around, by_hand]), Children},
-         #{name => Name, kind => Kind, attributes => Attributes, ops => Ops, times => Times,
-           parent => Parent, style => Style, children => Below}).
+list_of(Most, Type) ->
+    ?LET(Items, list(Type), lists:sublist(Items, max(1, Most))).
+
+tree(Seed, Size) ->
+    _ = rand:seed(exsss, Seed),
+    span(Size, 3).
+
+span(Size, Depth) ->
+    #{name => name(),
+      kind => pick([default, internal, server, client, producer, consumer]),
+      attributes => attributes(Size),
+      ops => some(min(Size, ?MOST_OPS), fun() -> op(Size) end),
+      times => pick([fun() -> now end, fun given_times/0]),
+      %% Where the trace begins: at a root, or elsewhere. Spans inside of others
+      %% are their children.
+      parent => pick([current, none, fun() -> {remote, remote()} end]),
+      style => pick([around, by_hand]),
+      children => case Depth of
+          0 -> [];
+          _ -> some(min(Size div 2, 2), fun() -> span(Size div 2, Depth - 1) end)
+      end}.
+
+given_times() ->
+    Start = between(1, 1 bsl 62),
+    {Start, Start + between(0, 1 bsl 40)}.
 
 name() ->
-    oneof([non_empty_text(), atom_name(), "tools/call", <<"tools/call größe"/utf8>>]).
-
-kind() ->
-    oneof([default, internal, server, client, producer, consumer]).
+    pick([fun non_empty_text/0, fun atom_name/0, "tools/call", <<"tools/call größe"/utf8>>]).
 
 %% A map, or pairs of which the last of a key counts.
-attributes() ->
-    ?LET({Pairs, As}, {short_list(10, {key(), attribute_value()}), oneof([map, pairs])},
-         case As of
-             map -> {map, maps:to_list(maps:from_list([{binary_key(K), V} || {K, V} <- Pairs]))};
-             pairs -> {pairs, Pairs}
-         end).
+attributes(Size) ->
+    Pairs = some(min(Size, 10), fun() -> {key(), value_of(min(Size, 12))} end),
+    case pick([map, pairs]) of
+        map -> {map, maps:to_list(maps:from_list([{text_of(Key), Value} || {Key, Value} <- Pairs]))};
+        pairs -> {pairs, Pairs}
+    end.
 
-op() ->
-    frequency([
-        {4, {attribute, key(), attribute_value()}},
-        {2, {attributes, attributes()}},
-        {2, {event, non_empty_text(), attributes(), oneof([now, ?THEN, integer(?THEN, ?THEN * 2)])}},
-        {1, {link, remote(), attributes()}},
-        {1, {status, oneof([ok, error]), text()}},
-        {1, {name, name()}}
+op(Size) ->
+    pick([
+        fun() -> {attribute, key(), value_of(min(Size, 12))} end,
+        fun() -> {attributes, attributes(Size)} end,
+        fun() -> {event, non_empty_text(), attributes(Size), now} end,
+        fun() -> {event, non_empty_text(), attributes(Size), between(?THEN, ?THEN * 2)} end,
+        fun() -> {link, remote(), attributes(Size)} end,
+        fun() -> {status, pick([ok, error]), text()} end,
+        fun() -> {name, name()} end
     ]).
-
-times() ->
-    oneof([now, ?LET({Start, Took}, {integer(1, 1 bsl 62), integer(0, 1 bsl 40)}, {Start, Start + Took})]).
-
-%% Where the trace begins: at a root, or elsewhere. Spans inside of others are
-%% their children.
-parent() ->
-    oneof([current, none, {remote, remote()}]).
 
 remote() ->
-    {integer(1, (1 bsl 128) - 1), integer(1, (1 bsl 64) - 1),
-     oneof([<<>>, <<"vendor=opaque">>, <<"a=1,t@v=2">>])}.
+    {between(1, (1 bsl 128) - 1), between(1, (1 bsl 64) - 1),
+     pick([<<>>, <<"vendor=opaque">>, <<"a=1,t@v=2">>])}.
 
+%% Some are met again: the last value counts.
 key() ->
-    oneof([non_empty_text(), atom_name(), "http.request.method", <<"mcp.session.id">>,
-           %% Met again: the last value counts.
-           <<"a">>, <<"b">>, a, "b"]).
+    pick([fun non_empty_text/0, fun atom_name/0, "http.request.method", <<"mcp.session.id">>,
+          <<"a">>, <<"b">>, a, "b"]).
 
-attribute_value() ->
-    sized(fun(Size) -> value_type(min(Size, 12)) end).
-
-value_type(0) ->
+value_of(0) ->
     scalar();
-value_type(Size) ->
-    frequency([
-        {8, scalar()},
-        {1, list(resize(Size div 3, scalar()))},
-        {1, {array, list(resize(Size div 3, scalar()))}},
-        {1, ?LET(Pairs, short_list(4, {non_empty_text(), value_type(Size div 3)}), maps:from_list(Pairs))},
-        {1, list(value_type(Size div 3))}
-    ]).
+value_of(Size) ->
+    case between(1, 12) of
+        1 -> some(5, fun() -> value_of(Size div 3) end);
+        2 -> {array, some(5, fun scalar/0)};
+        3 -> maps:from_list(some(4, fun() -> {non_empty_text(), value_of(Size div 3)} end));
+        4 -> some(5, fun scalar/0);
+        _ -> scalar()
+    end.
 
 scalar() ->
-    oneof([text(), ?LET(Text, text(), unicode:characters_to_list(Text)), binary(), {bytes, binary()},
-           {bytes, <<"text">>}, boolean(), true, false, undefined, null, atom_name(), integer(),
-           integer(-(1 bsl 63), (1 bsl 63) - 1), (1 bsl 63) - 1, -(1 bsl 63), 1 bsl 63, 1 bsl 200,
-           1 bsl 59, -(1 bsl 59) - 1,
-           float(), 0.0, -0.0, 5.0e-324, 1.7976931348623157e308, 0.1, {a, 1}, <<>>, [],
-           lists:duplicate(300, $x)]).
+    pick([fun text/0, fun() -> unicode:characters_to_list(text()) end, fun bytes/0,
+          fun() -> {bytes, bytes()} end, {bytes, <<"text">>}, true, false, undefined, null,
+          fun atom_name/0, fun() -> between(-100, 100) end,
+          fun() -> between(-(1 bsl 63), (1 bsl 63) - 1) end,
+          %% Where a small integer of the VM ends, and where OTLP's do.
+          (1 bsl 59) - 1, 1 bsl 59, -(1 bsl 59), -(1 bsl 59) - 1,
+          (1 bsl 63) - 1, -(1 bsl 63), 1 bsl 63, -(1 bsl 63) - 1, 1 bsl 200,
+          fun() -> rand:normal() end, 0.0, -0.0, 5.0e-324, 1.7976931348623157e308, 0.1,
+          {a, 1}, <<>>, [], fun() -> lists:duplicate(300, $x) end]).
 
+%% Few: atoms stay.
 atom_name() ->
-    oneof([a, ok, 'Elixir.Plug', 'größe', 'with space', proper_atom()]).
+    pick([a, ok, 'Elixir.Plug', 'größe', 'with space',
+          fun() -> list_to_atom("atom_" ++ integer_to_list(between(1, 50))) end]).
 
-%% Names that a test makes up are few: atoms stay.
-proper_atom() ->
-    ?LET(N, integer(1, 50), list_to_atom("atom_" ++ integer_to_list(N))).
+bytes() ->
+    rand:bytes(between(0, 12)).
 
 text() ->
-    ?LET(Parts, short_list(8, fragment()), unicode:characters_to_binary(Parts)).
+    unicode:characters_to_binary(some(8, fun fragment/0)).
 
 non_empty_text() ->
-    ?LET({First, Rest}, {oneof(["a", "é", "日本", "😀"]), text()},
-         <<(unicode:characters_to_binary(First))/binary, Rest/binary>>).
+    unicode:characters_to_binary([pick(["a", "é", "日本", "😀"]), text()]).
 
 fragment() ->
-    oneof(["\"", "\\", "\n", "\r\n", "\t", " ", "{", "}", ",", "=", "a", "true", "é", "ß", "日本", "😀",
-           "👩‍👧", [0], [16#7F], [16#85], [16#2028], [16#FEFF], [16#10FFFF],
-           ?LET(C, char(), [valid(C)])]).
+    pick(["\"", "\\", "\n", "\r\n", "\t", " ", "{", "}", ",", "=", "a", "true", "é", "ß", "日本", "😀",
+          "👩‍👧", [0], [16#7F], [16#85], [16#2028], [16#FEFF], [16#10FFFF],
+          fun() -> [valid(between(0, 16#10FFFF))] end]).
 
 %% Surrogates are no characters; about these two, Erlang and others differ.
 valid(C) when C >= 16#D800, C =< 16#DFFF -> $.;
 valid(C) when C band 16#FFFE =:= 16#FFFE -> $.;
 valid(C) -> C.
 
-short_list(Most, Type) ->
-    sized(fun(Size) -> resize(min(Size, Most), list(resize(Size, Type))) end).
+pick(Choices) ->
+    case lists:nth(rand:uniform(length(Choices)), Choices) of
+        Make when is_function(Make, 0) -> Make();
+        Value -> Value
+    end.
+
+between(Low, High) ->
+    Low + rand:uniform(High - Low + 1) - 1.
+
+some(Most, Make) ->
+    [Make() || _ <- lists:seq(1, between(0, Most))].
 
 %% Recording
 
@@ -274,7 +292,7 @@ status({status, error, Message}, _Before) -> {error, Message};
 status(_Op, Before) -> Before.
 
 attributes_of(Pairs) ->
-    maps:from_list([{binary_key(Key), value(Value)} || {Key, Value} <- Pairs]).
+    maps:from_list([{text_of(Key), value(Value)} || {Key, Value} <- Pairs]).
 
 %% A term as the value that arrives.
 value(true) -> {bool, true};
@@ -298,8 +316,6 @@ value(Binary) when is_binary(Binary) ->
     end;
 value(Other) ->
     {string, unicode:characters_to_binary(io_lib:format("~0tp", [Other]))}.
-
-binary_key(Key) -> text_of(Key).
 
 text_of(Atom) when is_atom(Atom) -> atom_to_binary(Atom);
 text_of(Text) -> unicode:characters_to_binary(Text).
