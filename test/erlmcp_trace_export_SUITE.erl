@@ -322,7 +322,8 @@ spool_survives_a_restart(Config) ->
 every_fault_in_turn(Config) ->
     Refusals = case proplists:get_value(protocol, Config) of
         http -> [{status, #{code => 503, retry_after => 1}}, {status, #{code => 400}}];
-        grpc -> [{grpc, #{code => 'UNAVAILABLE', retry_delay_ms => 300}}, {grpc, #{code => 'INVALID_ARGUMENT'}}]
+        grpc -> [{grpc, #{code => 'UNAVAILABLE', retry_delay_ms => 300}},
+                 {grpc, #{code => 'INVALID_ARGUMENT'}}]
     end,
     Faults = Refusals ++ [{close, #{'when' => before}}, {close, #{'when' => 'after'}}, {partial, #{n => 3}},
                           {slow, #{ms => 300}}, {bad_body, #{}}],
