@@ -50,7 +50,7 @@ if present; then
   exit
 fi
 command -v go >/dev/null 2>&1 ||
-  die "no Go on this machine: the Collector cannot be built (https://go.dev/dl, 1.26 or later)"
+  die "no Go on this machine: the Collector cannot be built (https://go.dev/dl, 1.23 or later)"
 
 # Of two that build at once, the second finds the work done.
 mkdir -p "$tools"
