@@ -11,7 +11,8 @@ Installs what is missing, says what it does, and does nothing where nothing is m
 
 groups:
   build   Erlang/OTP, rebar3, a C linker           (make demo)
-  test    Prometheus, promtool, PropEr, Python     (make test)
+  test    Prometheus, promtool, PropEr, Python,
+          OTLP collectors                          (make test)
   bench   prometheus.erl, the rival in the benches (make bench)
   lint    shellcheck, shfmt                        (make lint)
 
@@ -99,10 +100,11 @@ group_build() {
 # PropEr is a Debian package here: hex.pm is not needed for anything.
 group_test() {
   group_build
-  need_packages git curl erlang-proper prometheus python3 python3-venv
+  need_packages git curl erlang-proper prometheus openssl python3 python3-venv
   # Newer versions than Debian 12's. Where they cannot be had the tests count
   # them as skipped.
   "$here/scripts/fetch-prometheus.sh" || say "going on without newer versions of Prometheus"
+  "$here/scripts/fetch-collector.sh" || say "going on without the OpenTelemetry Collector"
   local venv=$tools/venv wanted=$here/test/requirements.txt
   if [ -f "$wanted" ] && ! cmp -s "$wanted" "$venv/.requirements"; then
     say "installing Python packages into $venv"
@@ -110,6 +112,25 @@ group_test() {
     "$venv/bin/pip" install --quiet --disable-pip-version-check -r "$wanted"
     cp "$wanted" "$venv/.requirements"
   fi
+  need_libpython "$venv"
+}
+
+# rotel's program is linked with the interpreter's library, which Debian has
+# apart from python3. Another Python's is not to be had from Debian: the tests
+# then count rotel as skipped.
+need_libpython() {
+  local venv=$1 rotel package
+  for rotel in "$venv"/lib/python*/site-packages/rotel/rotel-agent; do
+    [ -x "$rotel" ] || continue
+    "$rotel" --version >/dev/null 2>&1 && continue
+    package=libpython$("$venv/bin/python" -c 'import sys; print("%d.%d" % sys.version_info[:2])')
+    apt-cache show "$package" >/dev/null 2>&1 || apt_update
+    if apt-cache show "$package" >/dev/null 2>&1; then
+      need_packages "$package"
+    else
+      say "going on without rotel: there is no $package"
+    fi
+  done
 }
 
 # prometheus.erl, compiled, out of Debian's rabbitmq-server package: unpacked, never installed.
