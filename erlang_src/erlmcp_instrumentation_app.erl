@@ -23,16 +23,34 @@ start_configured(Config) ->
     Floats = [float(Bound) || Bound <- maps:get(default_buckets, Limits)],
     ok = erlmcp_instrumentation_nif:configure(Limits#{default_buckets := Floats}),
     ok = record_build_info(),
-    case erlmcp_instrumentation_listener:check(Config) of
+    ok = erlmcp_otel_request:declare_metrics(),
+    Checks = [fun erlmcp_instrumentation_exporter:configure/1,
+              fun erlmcp_instrumentation_listener:check/1],
+    case check(Checks, Config) of
         ok -> start_supervisor(Config);
         {error, {_Tag, Text} = Reason} -> fail(Reason, Text)
+    end.
+
+-spec check([fun((erlmcp_instrumentation_config:config()) -> ok | {error, {atom(), binary()}})],
+            erlmcp_instrumentation_config:config()) -> ok | {error, {atom(), binary()}}.
+check([], _Config) ->
+    ok;
+check([Check | Rest], Config) ->
+    case Check(Config) of
+        ok -> check(Rest, Config);
+        {error, _} = Error -> Error
     end.
 
 -spec start_supervisor(erlmcp_instrumentation_config:config()) -> {ok, pid()} | {error, term()}.
 start_supervisor(Config) ->
     case erlmcp_instrumentation_sup:start_link(Config) of
-        {ok, Pid} -> {ok, Pid};
-        {error, Reason} -> {error, Reason}
+        {ok, Pid} ->
+            {ok, Pid};
+        {error, {shutdown, {failed_to_start_child, _, {shutdown, {_Tag, Text} = Reason}}}}
+          when is_binary(Text) ->
+            fail(Reason, Text);
+        {error, Reason} ->
+            {error, Reason}
     end.
 
 -spec stop(term()) -> ok.

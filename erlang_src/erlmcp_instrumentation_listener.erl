@@ -116,6 +116,7 @@ options(#{http_ip := Ip, http_port := Port, custom_port := CustomPort} = Config)
         idle_timeout_ms => maps:get(http_idle_timeout_ms, Config),
         vm_timeout_ms => maps:get(vm_timeout_ms, Config),
         process_metrics => maps:get(process_metrics, Config),
+        debug_traces => maps:get(debug_traces, Config),
         version => list_to_binary(Version),
         node => atom_to_binary(node())
     }.

@@ -47,10 +47,21 @@
 %% Tracing
 -export([tracing_configure/1]).
 -export([span_stats/0]).
--export([span_drain/0]).
 -export([span_watch/1]).
 -export([span_unwatch/0]).
 -export([span_owner_down/3]).
+
+%% Exporter
+-export([exporter_start/2]).
+-export([exporter_stop/1]).
+-export([exporter_flush/1]).
+-export([exporter_stats/0]).
+-export([log_emit/6]).
+
+%% Capture
+-export([capture_start/0]).
+-export([capture_spans/1]).
+-export([capture_stop/1]).
 
 %% The VM's answers to the native server
 -export([vm_register/1]).
@@ -77,7 +88,10 @@
        span_start/3, span_end/1, span_end/2, span_set_attribute/3, span_set_attributes/2,
        span_add_event/4, span_add_link/2, span_set_status/3, span_set_name/2, span_is_open/1,
        span_give_away/2, span_ids/1,
-       tracing_configure/1, span_stats/0, span_drain/0, span_watch/1, span_unwatch/0, span_owner_down/3,
+       tracing_configure/1, span_stats/0, span_watch/1, span_unwatch/0,
+       span_owner_down/3,
+       exporter_start/2, exporter_stop/1, exporter_flush/1, exporter_stats/0, log_emit/6,
+       capture_start/0, capture_spans/1, capture_stop/1,
        vm_register/1, vm_reply/2, vm_pong/3, listener_start/2, listener_stop/0,
        otel_propagators/1, otel_extract/1, otel_inject/2, panic_probe/0]).
 
@@ -263,6 +277,34 @@ span_unwatch() -> ?NOT_LOADED.
 -spec span_owner_down(pid(), binary(), binary() | nil) -> non_neg_integer().
 span_owner_down(_Pid, _ErrorType, _Reason) -> ?NOT_LOADED.
 
+-spec exporter_start(pid(), map()) -> ok | error().
+exporter_start(_Owner, _Options) -> ?NOT_LOADED.
+
+-spec exporter_stop(TimeoutMs :: non_neg_integer()) -> boolean().
+exporter_stop(_TimeoutMs) -> ?NOT_LOADED.
+
+-spec exporter_flush(TimeoutMs :: non_neg_integer()) -> boolean().
+exporter_flush(_TimeoutMs) -> ?NOT_LOADED.
+
+-spec exporter_stats() -> #{traces | metrics | logs => #{atom() => term()}}.
+exporter_stats() -> ?NOT_LOADED.
+
+%% Queues a log record; `false' if there was no room, which is counted. The
+%% severity is OpenTelemetry's number from 1 to 24, the time in nanoseconds since
+%% 1970.
+-spec log_emit(Time :: non_neg_integer(), Severity :: 1..24, SeverityText :: term(),
+               Body :: term(), Attributes :: term(), span_context() | undefined) -> boolean().
+log_emit(_Time, _Severity, _SeverityText, _Body, _Attributes, _Span) -> ?NOT_LOADED.
+
+-spec capture_start() -> non_neg_integer() | nil.
+capture_start() -> ?NOT_LOADED.
+
+-spec capture_spans(Id :: non_neg_integer()) -> [map()].
+capture_spans(_Id) -> ?NOT_LOADED.
+
+-spec capture_stop(Id :: non_neg_integer()) -> boolean().
+capture_stop(_Id) -> ?NOT_LOADED.
+
 -spec vm_register(pid()) -> ok.
 vm_register(_Pid) -> ?NOT_LOADED.
 
@@ -296,6 +338,3 @@ otel_inject(_SpanContext, _Baggage) -> ?NOT_LOADED.
 %% Panics in Rust on purpose. It has to come out as `error:nif_panicked'.
 -spec panic_probe() -> no_return().
 panic_probe() -> ?NOT_LOADED.
-
--spec span_drain() -> term().
-span_drain() -> ?NOT_LOADED.

@@ -189,9 +189,10 @@ batches() ->
      entry(bsp_max_export_batch_size, "OTEL_BSP_MAX_EXPORT_BATCH_SIZE",
            {integer, 1, ?MAX_COUNT}, 512, spans,
            <<"Spans of one request; more than bsp_max_queue_size counts as that.">>),
-     entry(bsp_export_timeout_ms, "OTEL_BSP_EXPORT_TIMEOUT", time_limit(), 30000, milliseconds,
+     entry(bsp_export_timeout_ms, "OTEL_BSP_EXPORT_TIMEOUT", time_limit(), 300000, milliseconds,
            <<"How long a batch of spans is tried to be sent, all attempts together; 0 means a "
-             "day.">>),
+             "day. OpenTelemetry's own default is 30000, which loses spans to a receiver that "
+             "is restarted slowly.">>),
      entry(blrp_schedule_delay_ms, "OTEL_BLRP_SCHEDULE_DELAY", {integer, 1, ?MAX_MILLISECONDS},
            1000, milliseconds,
            <<"How long a log record waits at most before it is sent.">>),
@@ -202,7 +203,7 @@ batches() ->
      entry(blrp_max_export_batch_size, "OTEL_BLRP_MAX_EXPORT_BATCH_SIZE",
            {integer, 1, ?MAX_COUNT}, 512, records,
            <<"Log records of one request; more than blrp_max_queue_size counts as that.">>),
-     entry(blrp_export_timeout_ms, "OTEL_BLRP_EXPORT_TIMEOUT", time_limit(), 30000, milliseconds,
+     entry(blrp_export_timeout_ms, "OTEL_BLRP_EXPORT_TIMEOUT", time_limit(), 300000, milliseconds,
            <<"How long a batch of log records is tried to be sent, all attempts together; 0 "
              "means a day.">>),
      entry(metric_export_interval_ms, "OTEL_METRIC_EXPORT_INTERVAL",
@@ -235,7 +236,10 @@ storage() ->
            "the HTTP server. Spans may hold what users sent.">>),
      own(trace_file, {optional, off, path}, off, none,
          <<"A file to which spans are appended as lines of OTLP JSON, whatever else is done "
-           "with them.">>)].
+           "with them.">>),
+     own(trace_file_max_bytes, {integer, 65536, ?MAX_BYTES}, 67108864, bytes,
+         <<"Bytes after which a new trace_file is begun; the four before it are kept beside "
+           "it.">>)].
 
 %% Internals
 

@@ -17,6 +17,9 @@ start_link(Config) ->
 init(Config) ->
     Flags = #{strategy => one_for_one, intensity => 5, period => 10},
     {ok, {Flags, [
+        %% Before those who record, so that it ends after them.
+        worker(erlmcp_instrumentation_exporter, [Config]),
+        worker(erlmcp_otel_instrumentation, []),
         worker(erlmcp_metrics, []),
         worker(erlmcp_instrumentation_vm, [Config])
         | listener(Config)

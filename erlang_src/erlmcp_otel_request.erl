@@ -104,7 +104,8 @@ failure(_Result) -> none.
 declare_metrics() ->
     Declare = fun(Kind, Name, Help) ->
         ?NIF:declare(Kind, Name, #{library => true, description => Help, unit => nil,
-                                   buckets => nil, limit => nil})
+                                   buckets => nil, max_buckets => nil,
+                                   limit => nil})
     end,
     Declare(counter, erlmcp_requests_total, <<"Requests that have ended.">>),
     Declare(histogram, erlmcp_request_duration_seconds, <<"How long requests took.">>),

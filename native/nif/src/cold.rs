@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use erlmcp_export::{ProcessFigures, ServerConfig};
+use erlmcp_export::{DebugTraces, FamilySource, ProcessFigures, ServerConfig};
 use erlmcp_metrics::exposition::{Format, Scope, render};
 use erlmcp_metrics::{
     Buckets, Declaration, ExponentialBuckets, GaugeValue, HistogramValue, Kind, Number, Options,
@@ -11,6 +11,7 @@ use erlmcp_metrics::{
 };
 use rustler::{Binary, Env, NifMap, OwnedBinary, Term};
 
+use crate::exporter::ExportFamilies;
 use crate::listener;
 use crate::raw::{CallEnv, RawTerm};
 use crate::record::{decode_labels, decode_name, resolve, shown};
@@ -248,6 +249,9 @@ fn scrape<'a>(
     if scope == Scope::All && PROCESS_METRICS.load(Ordering::Relaxed) {
         gathered.extend(ProcessFigures::default().families());
     }
+    if scope == Scope::All {
+        gathered.extend(ExportFamilies.families());
+    }
     let exposition = render(registry(), &gathered, format, scope);
     let bytes: usize = exposition.chunks.iter().map(Vec::len).sum();
     let mut binary = OwnedBinary::new(bytes);
@@ -318,6 +322,7 @@ struct ListenerOptions {
     idle_timeout_ms: u64,
     vm_timeout_ms: u64,
     process_metrics: bool,
+    debug_traces: rustler::Atom,
     version: String,
     node: String,
 }
@@ -343,6 +348,8 @@ fn listener_start<'a>(
         idle_timeout: Duration::from_millis(options.idle_timeout_ms),
         vm_timeout: Duration::from_millis(options.vm_timeout_ms),
         process_metrics: options.process_metrics,
+        debug_traces: DebugTraces::from_name(&shown(call, raw(options.debug_traces.to_term(env))))
+            .unwrap_or_default(),
         version: options.version,
         node: options.node,
         ..ServerConfig::default()

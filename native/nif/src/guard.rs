@@ -18,20 +18,28 @@ use rustler::sys::{
 
 use crate::raw::{CallEnv, LocalPid};
 use crate::state::thread;
-use crate::{listener, owner};
+use crate::{exporter, listener, owner};
 
 /// The resource types: made at load, taken over at upgrade.
 static TYPE: AtomicPtr<ErlNifResourceType> = AtomicPtr::new(ptr::null_mut());
+static EXPORTER_OWNER: AtomicPtr<ErlNifResourceType> = AtomicPtr::new(ptr::null_mut());
 static SPAN_OWNER: AtomicPtr<ErlNifResourceType> = AtomicPtr::new(ptr::null_mut());
 
-/// The object that monitors the current owner. A monitor does not hold its
+/// The objects that monitor the current owners. A monitor does not hold its
 /// object: without this reference both would be gone at once.
 static WATCHING: AtomicPtr<c_void> = AtomicPtr::new(ptr::null_mut());
+static WATCHING_EXPORTER: AtomicPtr<c_void> = AtomicPtr::new(ptr::null_mut());
 
 /// Makes the resource types or takes them over. To be called in `load` and in
 /// `upgrade` only. `false` if the VM refuses.
 pub(crate) fn prepare(env: CallEnv<'_>) -> bool {
     open_type(env, c"erlmcp_listener_owner", owner_down as *const ErlNifResourceDown, &TYPE)
+        && open_type(
+            env,
+            c"erlmcp_exporter_owner",
+            exporter_owner_down as *const ErlNifResourceDown,
+            &EXPORTER_OWNER,
+        )
         && open_type(
             env,
             c"erlmcp_span_owner",
@@ -77,7 +85,23 @@ fn open_type(
 /// Closes the listener of this generation when the process ends. `false` if
 /// the process is gone already.
 pub(crate) fn watch(env: CallEnv<'_>, owner: LocalPid, generation: u64) -> bool {
-    let kind = TYPE.load(Ordering::Acquire);
+    watch_as(&TYPE, &WATCHING, env, owner, generation)
+}
+
+/// Ends the exporter of this generation when the process ends. `false` if the
+/// process is gone already.
+pub(crate) fn watch_exporter(env: CallEnv<'_>, owner: LocalPid, generation: u64) -> bool {
+    watch_as(&EXPORTER_OWNER, &WATCHING_EXPORTER, env, owner, generation)
+}
+
+fn watch_as(
+    kind: &AtomicPtr<ErlNifResourceType>,
+    watching: &AtomicPtr<c_void>,
+    env: CallEnv<'_>,
+    owner: LocalPid,
+    generation: u64,
+) -> bool {
+    let kind = kind.load(Ordering::Acquire);
     if kind.is_null() {
         return false;
     }
@@ -92,7 +116,7 @@ pub(crate) fn watch(env: CallEnv<'_>, owner: LocalPid, generation: u64) -> bool 
         object.cast::<u64>().write(generation);
         let refused: c_int =
             enif_monitor_process(env.as_c(), object, owner.as_c(), ptr::null_mut());
-        let before = WATCHING.swap(object, Ordering::AcqRel);
+        let before = watching.swap(object, Ordering::AcqRel);
         if !before.is_null() {
             enif_release_resource(before);
         }
@@ -110,6 +134,18 @@ unsafe extern "C" fn owner_down(
     let generation = unsafe { object.cast::<u64>().read() };
     // A panic must not leave a C function.
     let _ = catch_unwind(|| listener::owner_is_down(generation));
+}
+
+unsafe extern "C" fn exporter_owner_down(
+    _env: *mut ErlNifEnv,
+    object: *mut c_void,
+    _pid: *const ErlNifPid,
+    _monitor: *const ErlNifMonitor,
+) {
+    // SAFETY: the object is one that `watch_exporter` made.
+    let generation = unsafe { object.cast::<u64>().read() };
+    // A panic must not leave a C function.
+    let _ = catch_unwind(|| exporter::owner_is_down(generation));
 }
 
 /// Has `owner::is_down` called when a process with spans ends. `false` if it

@@ -9,13 +9,16 @@
 mod atoms;
 mod attribute;
 mod cache;
+mod capture;
 mod cold;
 mod context;
 mod exemplar;
+mod exporter;
 mod guard;
 mod hot;
 mod listener;
 mod load;
+mod log;
 mod owner;
 mod propagation;
 mod raw;

@@ -5,9 +5,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use erlmcp_export::{RegistrySource, Server, ServerConfig, Sources};
+use erlmcp_export::{RegistrySource, Server, ServerConfig, Sources, Traces};
 use parking_lot::Mutex;
 
+use crate::exporter::{ExportFamilies, Refresh, ring};
 use crate::guard;
 use crate::raw::{CallEnv, LocalPid};
 use crate::state::registry;
@@ -30,9 +31,13 @@ pub(crate) fn start(
     if let Some((_, server)) = running.take() {
         server.stop(Duration::ZERO);
     }
-    let metrics = RegistrySource::new(registry().clone()).map_err(|error| error.to_string())?;
+    let metrics = RegistrySource::new(registry().clone())
+        .map_err(|error| error.to_string())?
+        .with_families(Arc::new(ExportFamilies));
+    let traces = Traces { ring: Arc::clone(ring()), source: Arc::new(Refresh) };
     let metrics = Arc::new(metrics);
-    let sources = Sources { metrics, vm: Some(Arc::new(Vm)), health: Arc::new(Vm), traces: None };
+    let sources =
+        Sources { metrics, vm: Some(Arc::new(Vm)), health: Arc::new(Vm), traces: Some(traces) };
     let server = Server::start(config, sources).map_err(|error| error.to_string())?;
     let generation = GENERATION.fetch_add(1, Ordering::Relaxed) + 1;
     if !guard::watch(env, owner, generation) {

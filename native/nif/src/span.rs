@@ -64,7 +64,7 @@ fn kind(term: RawTerm) -> SpanKind {
 pub(crate) fn start(env: CallEnv<'_>, [name, current, options]: [RawTerm; 3]) -> RawTerm {
     let thread = thread();
     let Some(mut tracing) = thread.tracing() else { return context::invalid(env) };
-    let Tracing { tracer, texts } = &mut *tracing;
+    let Tracing { tracer, texts, .. } = &mut *tracing;
     let options = Options::read(env, options);
     let parent_term = options.parent.unwrap_or(current);
     let parent = Context::read(env, parent_term);
@@ -141,7 +141,7 @@ fn change(
     let found =
         Context::read(env, span).filter(|context| context.handle != 0).and_then(|context| {
             let mut tracing = thread().tracing()?;
-            let Tracing { tracer, texts } = &mut *tracing;
+            let Tracing { tracer, texts, .. } = &mut *tracing;
             tracer.with(context.open_id(), |span| change(span, texts))
         });
     let atoms = atoms();

@@ -49,5 +49,6 @@ entry_points! {
     span_set_name/2 = span::set_name, c"span_set_name";
     span_is_open/1 = span::is_open, c"span_is_open";
     span_ids/1 = crate::context::ids, c"span_ids";
+    log_emit/6 = crate::log::emit, c"log_emit";
     span_give_away/2 = span::give_away, c"span_give_away";
 }

@@ -13,6 +13,7 @@ use erlmcp_trace::{LocalTracer, Tracer};
 
 use crate::attribute::Texts;
 use crate::cache::SeriesCache;
+use crate::log::Logging;
 
 static REGISTRY: OnceLock<Registry> = OnceLock::new();
 static SMALL_TAG_HOLDS: AtomicBool = AtomicBool::new(false);
@@ -51,6 +52,7 @@ pub(crate) struct Thread {
 pub(crate) struct Tracing {
     pub(crate) tracer: LocalTracer,
     pub(crate) texts: Texts,
+    pub(crate) logging: Logging,
 }
 
 impl Thread {
@@ -94,7 +96,11 @@ pub(crate) fn thread() -> &'static Thread {
             recorder: registry().recorder(),
             cache: SeriesCache::new(),
             scratch: RefCell::default(),
-            tracing: RefCell::new(Tracing { tracer: tracer().local(), texts: Texts::default() }),
+            tracing: RefCell::new(Tracing {
+                tracer: tracer().local(),
+                texts: Texts::default(),
+                logging: Logging::default(),
+            }),
         }));
         THREAD.set(Some(thread));
         if SMALL_TAG_HOLDS.load(Ordering::Relaxed) {

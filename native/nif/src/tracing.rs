@@ -140,18 +140,3 @@ fn span_owner_down(
     let (error_type, reason) = (text(error_type), reason.map(text));
     is_down_because(pid.word(), End { error_type: &error_type, reason: reason.as_deref() })
 }
-
-/// TEMPORARY
-#[rustler::nif]
-fn span_drain(env: Env<'_>) -> Vec<Term<'_>> {
-    let call = CallEnv::of(env);
-    tracer()
-        .queue()
-        .drain()
-        .into_iter()
-        .map(|r| {
-            tracer().queue().release(r.count, r.bytes.len());
-            call.to_term(env, call.binary(&r.bytes))
-        })
-        .collect()
-}

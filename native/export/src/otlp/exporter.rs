@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
+use parking_lot::Mutex;
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::watch;
 
@@ -47,7 +48,7 @@ const THREADS_TIME: Duration = Duration::from_millis(500);
 #[derive(Debug)]
 pub struct Exporter {
     /// There until the exporter is stopped or dropped.
-    runtime: Option<Runtime>,
+    runtime: Mutex<Option<Runtime>>,
     stop_at: watch::Sender<Option<tokio::time::Instant>>,
     ledgers: PerSignal<Arc<Ledger>>,
     wakes: PerSignal<Option<Arc<Wakes>>>,
@@ -112,7 +113,7 @@ impl Exporter {
             .map_err(ExporterStartError::Threads)?;
         let scope = Arc::new(scope);
         let mut exporter = Self {
-            runtime: Some(runtime),
+            runtime: Mutex::new(Some(runtime)),
             stop_at: watch::Sender::new(None),
             ledgers,
             wakes: PerSignal::default(),
@@ -176,7 +177,7 @@ impl Exporter {
             let called = Arc::clone(&wakes.queue);
             queue.set_waker(Some(Arc::new(move || called.notify_one())));
         }
-        if let Some(runtime) = &self.runtime {
+        if let Some(runtime) = self.runtime.get_mut() {
             // Closed also when the runtime ends before the pipeline does.
             let close = CloseOnDrop(Arc::clone(&wakes));
             runtime.spawn(async move {
@@ -221,8 +222,8 @@ impl Exporter {
     /// 1.5 seconds at the most.
     ///
     /// Not to be called from a task of an async runtime, where blocking panics.
-    pub fn stop(mut self, deadline: Duration) -> ExporterStopped {
-        let Some(runtime) = self.runtime.take() else {
+    pub fn stop(&self, deadline: Duration) -> ExporterStopped {
+        let Some(runtime) = self.runtime.lock().take() else {
             return ExporterStopped { complete: true, stats: self.stats() };
         };
         let spool_time = match &self.spool {
@@ -271,7 +272,7 @@ impl Exporter {
 
 impl Drop for Exporter {
     fn drop(&mut self) {
-        if let Some(runtime) = self.runtime.take() {
+        if let Some(runtime) = self.runtime.get_mut().take() {
             self.unhook();
             runtime.shutdown_background();
         }

@@ -1,0 +1,484 @@
+//! The OTLP exporter: one for the node, owned by a process.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use erlmcp_export::otlp::{
+    AttributeValue, DiagnosticLevel, Diagnostics, Exporter, ExporterConfig, ExporterSources,
+    ExporterStats, MetricRecords, OtlpCompression, OtlpEndpoint, OtlpProtocol, PerSignal,
+    RetryConfig, Signal, SignalConfig, SpoolConfig, Tap, families,
+};
+use erlmcp_export::{
+    FamilySource, FileExporter, FileExporterConfig, RegistryRecords, Temporality, TraceRing,
+    TraceRingLimits, TraceSource,
+};
+use erlmcp_metrics::{Family, FamilyKind, LabelSet, Number, Sample};
+use erlmcp_trace::{Queue, QueueLimits};
+use parking_lot::Mutex;
+use rustler::{Env, NifMap, NifUnitEnum, Term};
+
+use crate::capture::{Seen, seen};
+use crate::cold::{ok, raw};
+use crate::guard;
+use crate::raw::{CallEnv, LocalPid, TermStore};
+use crate::state::{registry, tracer};
+use crate::vm::Vm;
+
+/// The running exporter, and which start it came from.
+static EXPORTER: Mutex<Option<(u64, Arc<Exporter>)>> = Mutex::new(None);
+/// What exporters before it have counted.
+static ENDED: Mutex<Option<ExporterStats>> = Mutex::new(None);
+static GENERATION: AtomicU64 = AtomicU64::new(0);
+static LOGS: OnceLock<Arc<Queue>> = OnceLock::new();
+/// What the ring is made with, once: it outlives exporters.
+static RING_BYTES: AtomicU64 = AtomicU64::new(4 << 20);
+static RING: OnceLock<Arc<TraceRing>> = OnceLock::new();
+
+/// Longest wait of a collection of metrics for the VM's figures.
+const VM_PATIENCE: Duration = Duration::from_millis(500);
+
+/// The node's log records on their way out.
+pub(crate) fn logs() -> &'static Arc<Queue> {
+    LOGS.get_or_init(|| Queue::new(QueueLimits::default()))
+}
+
+/// The node's recent traces.
+pub(crate) fn ring() -> &'static Arc<TraceRing> {
+    RING.get_or_init(|| {
+        let bytes = usize::try_from(RING_BYTES.load(Ordering::Relaxed)).unwrap_or(usize::MAX);
+        Arc::new(TraceRing::new(TraceRingLimits { bytes, ..TraceRingLimits::default() }))
+    })
+}
+
+/// What can be the value of an attribute of the resource.
+#[derive(rustler::NifUntaggedEnum)]
+enum ResourceValue {
+    Bool(bool),
+    Int(i64),
+    Double(f64),
+    String(String),
+}
+
+#[derive(NifUnitEnum)]
+enum Protocol {
+    Grpc,
+    HttpProtobuf,
+}
+
+#[derive(NifUnitEnum)]
+enum Compression {
+    None,
+    Gzip,
+}
+
+/// Where a signal goes, checked by the Erlang side.
+#[derive(NifMap)]
+struct SignalOptions {
+    endpoint: Option<String>,
+    protocol: Protocol,
+    headers: Vec<(String, String)>,
+    timeout_ms: u64,
+    compression: Compression,
+    insecure: bool,
+    ca_file: Option<String>,
+    client_cert_file: Option<String>,
+    client_key_file: Option<String>,
+    delay_ms: u64,
+    batch_records: u32,
+    max_elapsed_ms: u64,
+}
+
+/// The exporter's settings, checked by the Erlang side.
+#[derive(NifMap)]
+struct ExporterOptions {
+    resource: Vec<(String, ResourceValue)>,
+    version: String,
+    traces: SignalOptions,
+    metrics: SignalOptions,
+    logs: SignalOptions,
+    log_queue_records: u32,
+    queue_bytes: u64,
+    delta: bool,
+    process_metrics: bool,
+    spool_dir: Option<String>,
+    spool_max_bytes: u64,
+    trace_file: Option<String>,
+    trace_file_max_bytes: u64,
+    ring_bytes: u64,
+}
+
+impl SignalOptions {
+    fn config(self) -> SignalConfig {
+        let milliseconds = Duration::from_millis;
+        let path = |text: Option<String>| text.map(PathBuf::from);
+        let Self { protocol, headers, insecure, .. } = self;
+        let endpoint = self.endpoint.map(|url| OtlpEndpoint {
+            url,
+            protocol: match protocol {
+                Protocol::Grpc => OtlpProtocol::Grpc,
+                Protocol::HttpProtobuf => OtlpProtocol::HttpProtobuf,
+            },
+            headers,
+            timeout: milliseconds(self.timeout_ms),
+            compression: match self.compression {
+                Compression::None => OtlpCompression::None,
+                Compression::Gzip => OtlpCompression::Gzip,
+            },
+            insecure,
+            ca_file: path(self.ca_file),
+            client_cert_file: path(self.client_cert_file),
+            client_key_file: path(self.client_key_file),
+        });
+        SignalConfig {
+            endpoint,
+            scheduled_delay: Some(milliseconds(self.delay_ms)),
+            max_batch_records: Some(self.batch_records),
+            max_elapsed: Some(milliseconds(self.max_elapsed_ms)),
+        }
+    }
+}
+
+/// Sends what the exporter has to say to the process that owns it.
+#[derive(Debug)]
+struct ToOwner(LocalPid);
+
+impl Diagnostics for ToOwner {
+    fn report(&self, level: DiagnosticLevel, message: String) {
+        let level = match level {
+            DiagnosticLevel::Info => "notice",
+            DiagnosticLevel::Warning => "warning",
+            DiagnosticLevel::Error => "error",
+        };
+        let mut store = TermStore::new();
+        let env = store.env();
+        let text = env.binary(message.as_bytes());
+        let message = env.tuple(&[env.atom("erlmcp_export"), env.atom(level), text]);
+        store.send_from_outside(self.0, message);
+    }
+}
+
+/// The exporter that runs.
+fn running() -> Option<Arc<Exporter>> {
+    EXPORTER.lock().as_ref().map(|(_, exporter)| Arc::clone(exporter))
+}
+
+/// What this exporter and those before it have counted.
+fn stats() -> ExporterStats {
+    // Both under one lock, so that no exporter counts twice or not at all.
+    let running = EXPORTER.lock();
+    let ended = ENDED.lock().unwrap_or_default();
+    match &*running {
+        Some((_, exporter)) => exporter.stats().after(&ended),
+        None => ended,
+    }
+}
+
+/// Starts the exporter for the calling process, in the place of one that still
+/// runs. Reads files and may wait for the one before to end.
+#[rustler::nif(schedule = "DirtyIo")]
+fn exporter_start<'a>(
+    env: Env<'a>,
+    owner: rustler::LocalPid,
+    options: ExporterOptions,
+) -> Term<'a> {
+    let call = CallEnv::of(env);
+    let owner = call.get_pid(raw(rustler::Encoder::encode(&owner, env)));
+    let started = owner.ok_or_else(|| "the owner is no process".to_owned()).and_then(|owner| {
+        let mut running = EXPORTER.lock();
+        if let Some((_, exporter)) = running.take() {
+            end(&exporter);
+        }
+        let (generation, exporter) = start(call, owner, options)?;
+        *running = Some((generation, Arc::new(exporter)));
+        Ok(())
+    });
+    match started {
+        Ok(()) => ok(env),
+        Err(text) => {
+            let reason = [call.atom("cannot_export"), call.binary(text.as_bytes())];
+            let error = [call.atom("error"), call.tuple(&reason)];
+            call.to_term(env, call.tuple(&error))
+        }
+    }
+}
+
+fn start(
+    call: CallEnv<'_>,
+    owner: LocalPid,
+    options: ExporterOptions,
+) -> Result<(u64, Exporter), String> {
+    logs().set_limits(QueueLimits {
+        records: options.log_queue_records,
+        bytes: options.queue_bytes,
+        wake_at: options.logs.batch_records,
+    });
+    let diagnostics: Arc<dyn Diagnostics> = Arc::new(ToOwner(owner));
+    let mut taps: Vec<Arc<dyn Tap>> = Vec::new();
+    RING_BYTES.store(options.ring_bytes, Ordering::Relaxed);
+    if options.ring_bytes > 0 {
+        taps.push(Arc::<TraceRing>::clone(ring()));
+    }
+    if let Some(path) = options.trace_file {
+        let told = Arc::clone(&diagnostics);
+        let config = FileExporterConfig {
+            max_bytes: options.trace_file_max_bytes,
+            ..FileExporterConfig::new(path)
+        };
+        let file = FileExporter::open(
+            config,
+            Box::new(move |error, lost| {
+                let message = format!("{error} ({lost} records were not written to the file)");
+                told.report(DiagnosticLevel::Error, message);
+            }),
+        );
+        taps.push(Arc::new(file.map_err(|error| error.to_string())?));
+    }
+    // Without anybody who looks, what goes nowhere counts as dropped.
+    let metrics: Option<Arc<dyn MetricRecords>> = options
+        .metrics
+        .endpoint
+        .is_some()
+        .then(|| collector(options.delta, options.process_metrics));
+    taps.push(Arc::new(Seen));
+    let value = |value| match value {
+        ResourceValue::Bool(value) => AttributeValue::Bool(value),
+        ResourceValue::Int(n) => AttributeValue::Int(n),
+        ResourceValue::Double(x) => AttributeValue::Double(x),
+        ResourceValue::String(text) => AttributeValue::String(text),
+    };
+    let config = ExporterConfig {
+        resource: options.resource.into_iter().map(|(key, of)| (key, value(of))).collect(),
+        scope_version: options.version,
+        metric_interval: Duration::from_millis(options.metrics.delay_ms),
+        traces: options.traces.config(),
+        metrics: options.metrics.config(),
+        logs: options.logs.config(),
+        spool: options
+            .spool_dir
+            .map(|dir| SpoolConfig { dir: PathBuf::from(dir), max_bytes: options.spool_max_bytes }),
+        retry: RetryConfig::default(),
+        ..ExporterConfig::default()
+    };
+    let sources = ExporterSources {
+        spans: Arc::clone(tracer().queue()),
+        logs: Arc::clone(logs()),
+        metrics,
+        taps,
+        diagnostics: Some(diagnostics),
+    };
+    let exporter = Exporter::start(config, sources).map_err(|error| error.to_string())?;
+    let generation = GENERATION.fetch_add(1, Ordering::Relaxed) + 1;
+    if !guard::watch_exporter(call, owner, generation) {
+        end(&exporter);
+        return Err("the process that was to own the exporter has ended".into());
+    }
+    Ok((generation, exporter))
+}
+
+fn collector(delta: bool, process_metrics: bool) -> Arc<dyn MetricRecords> {
+    let temporality = if delta { Temporality::Delta } else { Temporality::Cumulative };
+    let records = RegistryRecords::new(registry().clone(), temporality)
+        .with_vm(Arc::new(Vm), VM_PATIENCE)
+        .with_families(Arc::new(ExportFamilies));
+    Arc::new(if process_metrics { records.with_process_figures() } else { records })
+}
+
+/// Ends an exporter at once and keeps its counts.
+fn end(exporter: &Exporter) {
+    exporter.stop(Duration::ZERO);
+    count_ended(exporter);
+}
+
+/// Keeps the counts of an exporter that has ended.
+fn count_ended(exporter: &Exporter) {
+    let mut ended = ENDED.lock();
+    let before = ended.take().unwrap_or_default();
+    *ended = Some(exporter.stats().after(&before));
+}
+
+/// Stops the exporter: what is queued is sent, spooled or dropped within the
+/// time.
+#[rustler::nif(schedule = "DirtyIo")]
+fn exporter_stop(timeout_ms: u64) -> bool {
+    let Some(exporter) = running() else { return true };
+    // It stays in its place while it ends: its counts are still asked for.
+    let complete = exporter.stop(Duration::from_millis(timeout_ms)).complete;
+    let mut running = EXPORTER.lock();
+    if running.as_ref().is_some_and(|(_, other)| Arc::ptr_eq(other, &exporter)) {
+        running.take();
+        count_ended(&exporter);
+    }
+    complete
+}
+
+/// The owner of this start is gone. Called on a scheduler, which must not wait.
+pub(crate) fn owner_is_down(generation: u64) {
+    let end = move || {
+        let mut running = EXPORTER.lock();
+        if running.as_ref().is_some_and(|(started, _)| *started == generation)
+            && let Some((_, exporter)) = running.take()
+        {
+            end(&exporter);
+        }
+    };
+    // Without a thread the exporter goes on until the next start or stop.
+    let _ = std::thread::Builder::new().name("erlmcp_close".into()).spawn(end);
+}
+
+/// Sends what is queued and waits for it. `true` if all of it has been exported,
+/// spooled or dropped in time; also without an exporter.
+#[rustler::nif(schedule = "DirtyIo")]
+fn exporter_flush(timeout_ms: u64) -> bool {
+    let running = EXPORTER.lock();
+    running
+        .as_ref()
+        .is_none_or(|(_, exporter)| exporter.flush(Duration::from_millis(timeout_ms)).complete)
+}
+
+/// Has the spans that have ended shown to the ring, to captures and to files, and
+/// waits for it up to `wait`. Without an exporter they are taken from the queue
+/// only if `take`: whoever captures then is all there is.
+pub(crate) fn take_in(wait: Duration, take: bool) -> bool {
+    let wanted = tracer().queue().stats().accepted;
+    let end = Instant::now() + wait;
+    loop {
+        match running() {
+            Some(exporter) => exporter.take_in(Signal::Traces),
+            None if take => seen().take_over(tracer().queue()),
+            None => return false,
+        }
+        if seen().wait_for(wanted, end.min(Instant::now() + NUDGE)) {
+            return true;
+        }
+        if Instant::now() >= end {
+            return false;
+        }
+    }
+}
+
+/// How long is waited before the exporter is asked once more.
+const NUDGE: Duration = Duration::from_millis(20);
+
+/// The page of recent traces asks for those that have just ended.
+#[derive(Debug)]
+pub(crate) struct Refresh;
+
+impl TraceSource for Refresh {
+    fn refresh(&self, wait: Duration) {
+        take_in(wait, false);
+    }
+}
+
+/// What exporter, queues and tracer have counted, for scrapes.
+#[derive(Debug)]
+pub(crate) struct ExportFamilies;
+
+impl FamilySource for ExportFamilies {
+    fn families(&self) -> Vec<Family> {
+        let stats = stats();
+        let queues = PerSignal {
+            traces: Some(tracer().queue().stats()),
+            metrics: None,
+            logs: Some(logs().stats()),
+        };
+        let mut all = families(&stats, &queues);
+        all.extend(span_families());
+        all
+    }
+}
+
+fn span_families() -> Vec<Family> {
+    let stats = tracer().stats();
+    let single = |name: &str, kind, help: &str, n| Family {
+        name: name.into(),
+        kind,
+        help: help.into(),
+        samples: vec![Sample { labels: LabelSet::empty(), value: Number::Uint(n) }],
+    };
+    let by_reason = [("too_many_open", stats.too_many_open), ("tail_full", stats.tail_full)];
+    let dropped = by_reason.into_iter().filter_map(|(reason, n)| {
+        let labels = LabelSet::from_pairs([("reason", reason)]).ok()?;
+        Some(Sample { labels, value: Number::Uint(n) })
+    });
+    vec![
+        single(
+            "erlmcp_otel_spans_recorded_total",
+            FamilyKind::Counter,
+            "Spans that were started and recorded.",
+            stats.recorded,
+        ),
+        single(
+            "erlmcp_otel_spans_ended_total",
+            FamilyKind::Counter,
+            "Recorded spans that have ended.",
+            stats.ended,
+        ),
+        single(
+            "erlmcp_otel_spans_open",
+            FamilyKind::Gauge,
+            "Recorded spans that are open.",
+            stats.open,
+        ),
+        single(
+            "erlmcp_otel_spans_sampled_out_total",
+            FamilyKind::Counter,
+            "Spans that the sampler or, at their end, the tail rule left out.",
+            stats.sampled_out,
+        ),
+        Family {
+            name: "erlmcp_otel_spans_dropped_total".into(),
+            kind: FamilyKind::Counter,
+            help: "Spans that were dropped before the queue, by reason.".into(),
+            samples: dropped.collect(),
+        },
+    ]
+}
+
+/// What has become of spans, metrics and log records: `exported`, `dropped` and
+/// so on by signal, for users who ask in Erlang.
+#[derive(NifMap)]
+struct SignalCounts {
+    taken: u64,
+    recovered: u64,
+    exported: u64,
+    kept: u64,
+    dropped: Vec<(rustler::Atom, u64)>,
+    pending: u64,
+    spooled: u64,
+}
+
+#[derive(NifMap)]
+struct ExportCounts {
+    traces: SignalCounts,
+    metrics: SignalCounts,
+    logs: SignalCounts,
+}
+
+#[rustler::nif(schedule = "DirtyCpu")]
+fn exporter_stats(env: Env<'_>) -> Option<ExportCounts> {
+    let stats = stats();
+    let counts = |signal| {
+        let of = stats.signals.get(signal);
+        let dropped = erlmcp_export::otlp::DropReason::ALL.into_iter().filter_map(|reason| {
+            let name = rustler::Atom::from_str(env, reason.as_str()).ok()?;
+            Some((name, of.dropped.get(reason)))
+        });
+        SignalCounts {
+            taken: of.taken,
+            recovered: of.recovered,
+            exported: of.exported,
+            kept: of.kept,
+            dropped: dropped.collect(),
+            pending: of.pending,
+            spooled: of.spooled,
+        }
+    };
+    Some(ExportCounts {
+        traces: counts(Signal::Traces),
+        metrics: counts(Signal::Metrics),
+        logs: counts(Signal::Logs),
+    })
+}
