@@ -27,7 +27,11 @@ use crate::raw::{CallEnv, LocalPid, TermStore};
 use crate::state::{registry, tracer};
 use crate::vm::Vm;
 
-/// The running exporter, and which start it came from.
+/// Held by whoever starts or ends the exporter, which takes its time. It never
+/// waits for one that holds [`EXPORTER`].
+static CHANGING: Mutex<()> = Mutex::new(());
+/// The running exporter, and which start it came from. Held for a moment only: a
+/// collection of metrics looks in here, and flushes and ends wait for that.
 static EXPORTER: Mutex<Option<(u64, Arc<Exporter>)>> = Mutex::new(None);
 /// What exporters before it have counted.
 static ENDED: Mutex<Option<ExporterStats>> = Mutex::new(None);
@@ -187,12 +191,12 @@ fn exporter_start<'a>(
     let call = CallEnv::of(env);
     let owner = call.get_pid(raw(rustler::Encoder::encode(&owner, env)));
     let started = owner.ok_or_else(|| "the owner is no process".to_owned()).and_then(|owner| {
-        let mut running = EXPORTER.lock();
-        if let Some((_, exporter)) = running.take() {
-            end(&exporter);
+        let _changing = CHANGING.lock();
+        if let Some(before) = running() {
+            end(&before, Duration::ZERO);
         }
         let (generation, exporter) = start(call, owner, options)?;
-        *running = Some((generation, Arc::new(exporter)));
+        *EXPORTER.lock() = Some((generation, Arc::new(exporter)));
         Ok(())
     });
     match started {
@@ -272,7 +276,8 @@ fn start(
     let exporter = Exporter::start(config, sources).map_err(|error| error.to_string())?;
     let generation = GENERATION.fetch_add(1, Ordering::Relaxed) + 1;
     if !guard::watch_exporter(call, owner, generation) {
-        end(&exporter);
+        exporter.stop(Duration::ZERO);
+        keep_counts(&exporter);
         return Err("the process that was to own the exporter has ended".into());
     }
     Ok((generation, exporter))
@@ -286,14 +291,19 @@ fn collector(delta: bool, process_metrics: bool) -> Arc<dyn MetricRecords> {
     Arc::new(if process_metrics { records.with_process_figures() } else { records })
 }
 
-/// Ends an exporter at once and keeps its counts.
-fn end(exporter: &Exporter) {
-    exporter.stop(Duration::ZERO);
-    count_ended(exporter);
+/// Ends the running exporter and keeps its counts. It stays in its place while it
+/// ends: its counts are still asked for. The caller holds [`CHANGING`].
+fn end(exporter: &Arc<Exporter>, timeout: Duration) -> bool {
+    let complete = exporter.stop(timeout).complete;
+    let mut running = EXPORTER.lock();
+    if running.take_if(|(_, other)| Arc::ptr_eq(other, exporter)).is_some() {
+        keep_counts(exporter);
+    }
+    complete
 }
 
 /// Keeps the counts of an exporter that has ended.
-fn count_ended(exporter: &Exporter) {
+fn keep_counts(exporter: &Exporter) {
     let mut ended = ENDED.lock();
     let before = ended.take().unwrap_or_default();
     *ended = Some(exporter.stats().after(&before));
@@ -303,39 +313,28 @@ fn count_ended(exporter: &Exporter) {
 /// time.
 #[rustler::nif(schedule = "DirtyIo")]
 fn exporter_stop(timeout_ms: u64) -> bool {
-    let Some(exporter) = running() else { return true };
-    // It stays in its place while it ends: its counts are still asked for.
-    let complete = exporter.stop(Duration::from_millis(timeout_ms)).complete;
-    let mut running = EXPORTER.lock();
-    if running.as_ref().is_some_and(|(_, other)| Arc::ptr_eq(other, &exporter)) {
-        running.take();
-        count_ended(&exporter);
-    }
-    complete
+    let _changing = CHANGING.lock();
+    running().is_none_or(|exporter| end(&exporter, Duration::from_millis(timeout_ms)))
 }
 
 /// The owner of this start is gone. Called on a scheduler, which must not wait.
 pub(crate) fn owner_is_down(generation: u64) {
-    let end = move || {
-        let mut running = EXPORTER.lock();
-        if running.as_ref().is_some_and(|(started, _)| *started == generation)
-            && let Some((_, exporter)) = running.take()
-        {
-            end(&exporter);
+    let close = move || {
+        let _changing = CHANGING.lock();
+        let running = EXPORTER.lock().as_ref().map(|(of, exporter)| (*of, Arc::clone(exporter)));
+        if let Some((_, exporter)) = running.filter(|(of, _)| *of == generation) {
+            end(&exporter, Duration::ZERO);
         }
     };
     // Without a thread the exporter goes on until the next start or stop.
-    let _ = std::thread::Builder::new().name("erlmcp_close".into()).spawn(end);
+    let _ = std::thread::Builder::new().name("erlmcp_close".into()).spawn(close);
 }
 
 /// Sends what is queued and waits for it. `true` if all of it has been exported,
 /// spooled or dropped in time; also without an exporter.
 #[rustler::nif(schedule = "DirtyIo")]
 fn exporter_flush(timeout_ms: u64) -> bool {
-    let running = EXPORTER.lock();
-    running
-        .as_ref()
-        .is_none_or(|(_, exporter)| exporter.flush(Duration::from_millis(timeout_ms)).complete)
+    running().is_none_or(|exporter| exporter.flush(Duration::from_millis(timeout_ms)).complete)
 }
 
 /// Has the spans that have ended shown to the ring, to captures and to files, and
