@@ -75,7 +75,8 @@ then(Receiver, Kind, Parameters) ->
 %% What it has got
 
 %% Counts: records and requests by signal, spans (each id once),
-%% duplicate_spans, violations and more.
+%% duplicate_spans, unanswered_spans (of a fault `after', and never accepted in a
+%% request that was answered), violations and more.
 received(Receiver) ->
     get(Receiver, "/received", #{}).
 

@@ -42,6 +42,8 @@ MOST_RECORDS = 1_000_000
 
 class Control(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    # Head and body in one write: two on a kept connection wait 40 ms for each other.
+    wbufsize = -1
     receiver: Receiver
 
     def do_GET(self) -> None:

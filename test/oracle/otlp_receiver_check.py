@@ -376,8 +376,11 @@ def closes_in_the_middle() -> None:
         running.fault(f"kind=close&when={when}&requests=2")
         breaks(lambda: running.http(traces().SerializeToString()))
         fails(grpc.StatusCode.UNAVAILABLE, lambda: running.grpc(traces()))
-        assert running.received()["records"]["traces"] == kept
+        received = running.received()
+        assert received["records"]["traces"] == kept
+        assert received["unanswered_spans"] == min(kept, 1), received
     assert running.http(traces().SerializeToString())[0] == 200
+    assert running.received()["unanswered_spans"] == 0
 
 
 @group("faults")

@@ -96,7 +96,8 @@ class Receiver:
             Atom("bytes"): len(body),
             Atom("canonical"): checked.canonical,
         }
-        self.store.accept(signal, checked.message, checked.records - rejected, source)
+        will_answer = not (after and fault.kind in ("close", "slow"))
+        self.store.accept(signal, checked.message, checked.records - rejected, source, will_answer)
         if fault.kind == "slow" and after:
             time.sleep(fault.number("ms") / 1000)
         if fault.kind == "close":

@@ -28,6 +28,8 @@ class Store:
             self._accepted: Counter[str] = Counter()
             self._requests: dict[str, Counter[str]] = {signal: Counter() for signal in SIGNALS}
             self._spans: set[bytes] = set()
+            # Those that came only in requests whose sender was given no answer.
+            self._unanswered: set[bytes] = set()
             self._duplicates = 0
             self._violations: list[str] = []
             self._violation_count = 0
@@ -35,7 +37,9 @@ class Store:
             self._biggest = 0
             self._user_agents: set[str] = set()
 
-    def accept(self, signal: str, message: Any, records: int, source: dict[Atom, Any]) -> None:
+    def accept(
+        self, signal: str, message: Any, records: int, source: dict[Atom, Any], will_answer: bool = True
+    ) -> None:
         """Keeps the first `records` records of a request."""
         of_resource, of_scope, of_record = LEVELS[signal]
         taken = []
@@ -48,7 +52,12 @@ class Store:
             if signal == "traces":
                 for record, *_ in taken:
                     span = record.trace_id + record.span_id
-                    self._duplicates += span in self._spans
+                    if span in self._spans:
+                        self._duplicates += 1
+                    elif not will_answer:
+                        self._unanswered.add(span)
+                    if will_answer:
+                        self._unanswered.discard(span)
                     self._spans.add(span)
             if self.keep:
                 self._records[signal] += taken
@@ -74,6 +83,7 @@ class Store:
                 },
                 Atom("spans"): len(self._spans),
                 Atom("duplicate_spans"): self._duplicates,
+                Atom("unanswered_spans"): len(self._unanswered),
                 Atom("violation_count"): self._violation_count,
                 Atom("violations"): list(self._violations),
                 # Before compression.
