@@ -3,12 +3,14 @@
 
 %% Generators
 -export([spans/0]).
+-export([body_and_attributes/2]).
 %% Recording, on the node
 -export([record/1, end_many/2]).
 %% What was recorded and what arrived
 -export([differences/2]).
+-export([value/1, attributes_of/1]).
 %% The library's own counts, on the node
--export([counts/0]).
+-export([counts/0, counts/2, account/0]).
 
 %% Debian's package of PropEr comes without its header.
 -import(proper_types, [integer/2, list/1, non_empty/1, resize/2, sized/1]).
@@ -51,6 +53,12 @@ span(Size, Depth) ->
           0 -> [];
           _ -> some(min(Size div 2, 2), fun() -> span(Size div 2, Depth - 1) end)
       end}.
+
+%% Those of a log record.
+body_and_attributes(Seed, Size) ->
+    _ = rand:seed(exsss, Seed),
+    {_Given, Pairs} = attributes(Size),
+    {value_of(Size), maps:to_list(maps:from_list([{text_of(Key), Value} || {Key, Value} <- Pairs]))}.
 
 given_times() ->
     Start = between(1, 1 bsl 62),
@@ -364,18 +372,36 @@ bits(Other) -> Other.
 
 %% Of spans: exported, and dropped by reason, as a scrape tells them.
 counts() ->
-    Scrape = iolist_to_binary(erlmcp_metrics:scrape(text)),
-    #{exported => lists:sum([Value || {_, Value} <- by_label(Scrape, "erlmcp_otel_records_exported_total")]),
-      dropped => by_reason(Scrape, "erlmcp_otel_records_dropped_total")}.
+    counts(traces, erlmcp_metrics:scrape(text)).
 
-by_reason(Scrape, Name) ->
+%% As counts/0, of any signal in a scrape.
+counts(Signal, Scrape) ->
+    #{exported => lists:sum([Value || {_, Value} <- by_label(Scrape, Signal, "erlmcp_otel_records_exported_total")]),
+      dropped => by_reason(Scrape, Signal, "erlmcp_otel_records_dropped_total")}.
+
+%% Where all spans are, of one scrape.
+account() ->
+    Scrape = erlmcp_metrics:scrape(text),
+    {match, [Ended]} = re:run(Scrape, "^erlmcp_otel_spans_ended_total ([0-9]+)$",
+                              [multiline, {capture, all_but_first, binary}]),
+    Sum = fun(Name) -> lists:sum([Value || {_, Value} <- by_label(Scrape, traces, Name)]) end,
+    Sums = maps:map(fun(_, Name) -> Sum(Name) end,
+             #{recovered => "erlmcp_otel_spool_recovered_records_total",
+               exported => "erlmcp_otel_records_exported_total",
+               kept => "erlmcp_otel_records_kept_total",
+               dropped => "erlmcp_otel_records_dropped_total",
+               held => "erlmcp_otel_queue_records",
+               spooled => "erlmcp_otel_spool_records"}),
+    Sums#{ended => binary_to_integer(Ended)}.
+
+by_reason(Scrape, Signal, Name) ->
     maps:from_list([{binary_to_atom(Reason), Value}
-                    || {Labels, Value} <- by_label(Scrape, Name), Value > 0,
+                    || {Labels, Value} <- by_label(Scrape, Signal, Name), Value > 0,
                        {match, [Reason]} <- [re:run(Labels, "reason=\"([^\"]*)\"",
                                                     [{capture, all_but_first, binary}])]]).
 
-by_label(Scrape, Name) ->
-    Line = ["^", Name, "\\{(.*signal=\"traces\".*)\\} ([0-9]+)$"],
+by_label(Scrape, Signal, Name) ->
+    Line = ["^", Name, "\\{(.*signal=\"", atom_to_list(Signal), "\".*)\\} ([0-9]+)$"],
     case re:run(Scrape, Line, [global, multiline, {capture, all_but_first, binary}]) of
         {match, Found} -> [{Labels, binary_to_integer(Value)} || [Labels, Value] <- Found];
         nomatch -> []
