@@ -30,7 +30,7 @@
     target = undefined :: label() | undefined,
     component = server :: label(),
     meta = undefined :: map() | undefined,
-    attributes = #{} :: #{binary() => term()}
+    attributes = [] :: [{binary(), term()}]
 }).
 
 %% Name, method, component and options of a request's span. `Outer' is the
@@ -81,7 +81,7 @@ begins() ->
            Begin :: integer(), failure(), Span :: binary()) -> ok.
 ends(InFlight, Method, Component, Begin, Failure, Span) ->
     Native = erlang:monotonic_time() - Begin,
-    Seconds = Native / erlang:convert_time_unit(1, second, native),
+    Seconds = erlang:convert_time_unit(Native, native, nanosecond) / 1.0e9,
     ?NIF:series_subtract(InFlight, 1),
     Labels = #{method => Method, status => status(Failure), component => Component},
     ?NIF:count(erlmcp_requests_total, 1, Labels),
@@ -163,7 +163,7 @@ param(_Key, _Value, Request) -> Request.
 
 -spec add(binary(), term(), #request{}) -> #request{}.
 add(Key, Value, #request{attributes = Attributes} = Request) ->
-    Request#request{attributes = Attributes#{Key => Value}}.
+    Request#request{attributes = [{Key, Value} | Attributes]}.
 
 -spec with_method(term(), #request{}) -> #request{}.
 with_method(Method, Request) ->
