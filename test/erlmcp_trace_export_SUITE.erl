@@ -20,6 +20,7 @@
 -export([flush_times_out/1]).
 -export([process_killed/1]).
 -export([stopped_with_a_full_queue/1, stopped_with_the_receiver_down/1]).
+-export([counts_outlive_the_application/1]).
 -export([spool_survives_a_restart/1, spool_survives_a_kill/1]).
 -export([every_fault_in_turn/1]).
 
@@ -41,7 +42,8 @@ all() ->
 
 groups() ->
     Waiting = [receiver_down, slower_than_the_timeout, told_to_wait, flush_times_out,
-               stopped_with_the_receiver_down, spool_survives_a_restart, spool_survives_a_kill,
+               stopped_with_the_receiver_down, counts_outlive_the_application,
+               spool_survives_a_restart, spool_survives_a_kill,
                every_fault_in_turn],
     Cases = [receiver_slow, told_that_it_is_for_good, told_nonsense, closed_before_accepting,
              closed_after_accepting, partial_success, partial_success_with_a_warning,
@@ -305,6 +307,23 @@ stopped_with_the_receiver_down(Config) ->
     fault(Config, silent, #{}),
     _ = finish(Node, 1000),
     stop_vm(Node, 15000).
+
+%% What the end of the application drops is counted, and still so when it is
+%% started again.
+counts_outlive_the_application(Config) ->
+    with_node(Config, fun(Node) ->
+        First = finish(Node, 200),
+        ok = flush(Node),
+        fault(Config, silent, #{}),
+        Second = finish(Node, 1000),
+        ok = erlmcp_ct_node:call(Node, application, stop, [erlmcp_instrumentation]),
+        ok = erlmcp_ct_node:call(Node, application, start, [erlmcp_instrumentation]),
+        ?assertEqual(#{exported => First, dropped => #{shutdown => Second}}, counts(Node)),
+        fault(Config, ok, #{}),
+        Third = finish(Node, 10),
+        ok = flush(Node),
+        balanced(Config, Node, First + Second + Third)
+    end).
 
 %% Nothing is lost: not by the receiver, not by the restart.
 spool_survives_a_restart(Config) ->
