@@ -6,8 +6,8 @@
 
 -export_type([urls/0]).
 
--type urls() :: #{all := string(), application := string(), root := string(),
-                  usual_port := boolean()}.
+-type urls() :: #{all := string(), application := string(), traces := string(),
+                  root := string(), usual_port := boolean()}.
 
 -define(APPLICATION, erlmcp_instrumentation).
 -define(USUAL_PORT, 8080).
@@ -51,6 +51,7 @@ started(Addresses, Moved) ->
 urls([{_, Port} = Main | _] = Addresses) ->
     #{all => root(Main) ++ "/metrics",
       application => root(lists:last(Addresses)) ++ "/metrics/custom",
+      traces => root(Main) ++ "/debug/traces",
       root => root(Main),
       usual_port => Port =:= ?USUAL_PORT}.
 
