@@ -33,6 +33,7 @@ stop() ->
 
 -spec configured() -> {ok, urls(), [inet:port_number()]} | {error, string()}.
 configured() ->
+    ok = application:set_env(?APPLICATION, service_name, "erlmcp-demo"),
     Moved = free_port(http_port, ?USUAL_PORT) ++ free_port(custom_port, ?SECOND_PORT),
     case {application:ensure_all_started(inets), application:ensure_all_started(?APPLICATION)} of
         {{ok, _}, {ok, _}} -> started(erlmcp_instrumentation:http_addresses(), Moved);
