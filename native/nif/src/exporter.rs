@@ -332,10 +332,7 @@ pub(crate) fn owner_is_down(generation: u64) {
 /// spooled or dropped in time; also without an exporter.
 #[rustler::nif(schedule = "DirtyIo")]
 fn exporter_flush(timeout_ms: u64) -> bool {
-    let running = EXPORTER.lock();
-    running
-        .as_ref()
-        .is_none_or(|(_, exporter)| exporter.flush(Duration::from_millis(timeout_ms)).complete)
+    running().is_none_or(|exporter| exporter.flush(Duration::from_millis(timeout_ms)).complete)
 }
 
 /// Has the spans that have ended shown to the ring, to captures and to files, and
