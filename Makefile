@@ -29,7 +29,7 @@ test: ## every test: Rust, Erlang, the example project, a real Prometheus
 bench: compile ## the figures to reach, each against its rival in the same run (ROWS="inc name")
 	@scripts/setup.sh bench
 	@mkdir -p _build/bench
-	@erlc -o _build/bench benches/erlang/*.erl
+	@erlc -o _build/bench benches/erlang/*.erl test/erlmcp_ct_{collector,load,oracle,program}.erl
 	@erl -noshell -pa $(EBIN) -pa $(PEERS)/*/ebin -pa _build/bench \
 	  -eval 'erlmcp_bench:main(string:lexemes("$(ROWS)", " "))'
 

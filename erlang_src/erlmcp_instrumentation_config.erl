@@ -26,8 +26,8 @@
 -type key() :: atom().
 -type config() :: #{key() => term()}.
 -type unit() ::
-    none | attributes | bytes | connections | events | links | metrics | milliseconds | records
-    | series | spans.
+    none | attributes | bytes | characters | connections | events | links | metrics
+    | milliseconds | records | series | spans.
 -type entry() :: #{
     key := key(),
     variable := string(),

@@ -262,7 +262,7 @@ span_give_away(_Span, _Pid) -> ?NOT_LOADED.
 -spec span_ids(span_context() | undefined) -> {TraceId :: binary(), SpanId :: binary()} | undefined.
 span_ids(_Span) -> ?NOT_LOADED.
 
--spec tracing_configure(map()) -> ok.
+-spec tracing_configure(map()) -> ok | error().
 tracing_configure(_Options) -> ?NOT_LOADED.
 
 -spec span_stats() -> #{atom() => non_neg_integer()}.

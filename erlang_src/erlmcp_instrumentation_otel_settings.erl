@@ -148,14 +148,15 @@ limits() ->
     [entry(attribute_count_limit, "OTEL_ATTRIBUTE_COUNT_LIMIT", Count, 128, attributes,
            <<"Attributes of a span, an event or a link, where its own setting says inherit. "
              "Further ones are dropped and counted in the span.">>),
-     entry(attribute_value_length_limit, "OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT", Count, 8192, bytes,
-           <<"Length of a text or of bytes as an attribute's value; what is longer is cut at "
-             "the end of a character. OpenTelemetry's own default is no limit.">>),
+     entry(attribute_value_length_limit, "OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT", Count, 8192,
+           characters,
+           <<"Length of a text in characters, or of bytes, as an attribute's value; what is "
+             "longer is cut. OpenTelemetry's own default is no limit.">>),
      entry(span_attribute_count_limit, "OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT", inherited(Count),
            inherit, attributes,
            <<"Attributes of a span. Inherit takes attribute_count_limit.">>),
      entry(span_attribute_value_length_limit, "OTEL_SPAN_ATTRIBUTE_VALUE_LENGTH_LIMIT",
-           inherited(Count), inherit, bytes,
+           inherited(Count), inherit, characters,
            <<"Length of the value of a span's attribute. Inherit takes "
              "attribute_value_length_limit.">>),
      entry(span_event_count_limit, "OTEL_SPAN_EVENT_COUNT_LIMIT", Count, 128, events,

@@ -238,8 +238,8 @@ trace_session(Session, Fun) ->
 
 %% @doc Starts the span of an operation of the registry, to be ended by
 %% {@link end_span/1}; or, with a function, calls it in such a span.
--spec trace_registry(Operation :: name(), fun(() -> Result)) -> Result;
-                    (Operation :: name(), ResourceId :: term()) -> span().
+-spec trace_registry(Operation :: name(), ResourceId :: term() | fun(() -> Result)) ->
+    span() | Result.
 trace_registry(Operation, Fun) when is_function(Fun, 0) ->
     {Name, Options} = erlmcp_otel_request:registry(Operation),
     with_span(Name, Options, Fun);
@@ -268,7 +268,7 @@ with_span(Name, Options, Fun) ->
             Result
     catch
         Class:Reason:Stack ->
-            note_exception(Span, Class, Reason, Stack),
+            _ = note_exception(Span, Class, Reason, Stack),
             leave(Span, Outer),
             erlang:raise(Class, Reason, Stack)
     end.

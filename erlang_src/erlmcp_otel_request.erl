@@ -16,6 +16,15 @@
 
 -export_type([failure/0]).
 
+%% The options of a request's span; the note is for the native side, which
+%% counts a request whose process is killed.
+-type options() :: #{
+    kind := server,
+    attributes := [{binary(), term()}],
+    '$note' := binary(),
+    parent => binary(),
+    links => [binary()]
+}.
 -type failure() :: none | {failed, Type :: binary(), Message :: binary()}.
 -type label() :: atom() | binary().
 
@@ -30,14 +39,13 @@
     target = undefined :: label() | undefined,
     component = server :: label(),
     meta = undefined :: map() | undefined,
-    attributes = #{} :: #{binary() => term()}
+    attributes = [] :: [{binary(), term()}]
 }).
 
 %% Name, method, component and options of a request's span. `Outer' is the
 %% current span: with a parent of the request's own it becomes a link.
 -spec describe(term(), binary() | undefined) ->
-    {Name :: label(), Method :: label(), Component :: label(),
-     erlmcp_otel_instrumentation:options()}.
+    {Name :: label(), Method :: label(), Component :: label(), options()}.
 describe(Request, Outer) when is_map(Request) ->
     #request{method = Method0, target = Target, component = Component, meta = Meta,
              attributes = Attributes} = read(Request),
@@ -45,7 +53,7 @@ describe(Request, Outer) when is_map(Request) ->
     Options = #{kind => server, attributes => Attributes, '$note' => note(Method, Component)},
     {name(Method, Target), Method, Component, with_parent(Meta, Outer, Options)};
 describe(Request, _Outer) ->
-    Attributes = #{<<"erlmcp.request">> => erlmcp_otel_exception:reason_text(Request)},
+    Attributes = [{<<"erlmcp.request">>, erlmcp_otel_exception:reason_text(Request)}],
     Options = #{kind => server, attributes => Attributes,
                 '$note' => note(unknown, server)},
     {<<"request">>, unknown, server, Options}.
@@ -73,7 +81,7 @@ registry(Operation, ResourceId) ->
 -spec begins() -> erlmcp_metrics:series() | erlmcp_metrics:error().
 begins() ->
     Series = in_flight(),
-    ?NIF:series_add(Series, 1),
+    _ = ?NIF:series_add(Series, 1),
     Series.
 
 %% Counts a request that has ended.
@@ -81,11 +89,11 @@ begins() ->
            Begin :: integer(), failure(), Span :: binary()) -> ok.
 ends(InFlight, Method, Component, Begin, Failure, Span) ->
     Native = erlang:monotonic_time() - Begin,
-    Seconds = Native / erlang:convert_time_unit(1, second, native),
-    ?NIF:series_subtract(InFlight, 1),
+    Seconds = erlang:convert_time_unit(Native, native, nanosecond) / 1.0e9,
+    _ = ?NIF:series_subtract(InFlight, 1),
     Labels = #{method => Method, status => status(Failure), component => Component},
-    ?NIF:count(erlmcp_requests_total, 1, Labels),
-    ?NIF:observe_traced(erlmcp_request_duration_seconds, Seconds, Labels, Span),
+    _ = ?NIF:count(erlmcp_requests_total, 1, Labels),
+    _ = ?NIF:observe_traced(erlmcp_request_duration_seconds, Seconds, Labels, Span),
     count_failure(Failure, Component).
 
 %% Whether a result says that the request failed, and how.
@@ -107,10 +115,10 @@ declare_metrics() ->
                                    buckets => nil, max_buckets => nil,
                                    limit => nil})
     end,
-    Declare(counter, erlmcp_requests_total, <<"Requests that have ended.">>),
-    Declare(histogram, erlmcp_request_duration_seconds, <<"How long requests took.">>),
-    Declare(counter, erlmcp_errors_total, <<"Requests that have failed.">>),
-    Declare(up_down_counter, erlmcp_requests_in_flight, <<"Requests that are being handled.">>),
+    _ = Declare(counter, erlmcp_requests_total, <<"Requests that have ended.">>),
+    _ = Declare(histogram, erlmcp_request_duration_seconds, <<"How long requests took.">>),
+    _ = Declare(counter, erlmcp_errors_total, <<"Requests that have failed.">>),
+    _ = Declare(up_down_counter, erlmcp_requests_in_flight, <<"Requests that are being handled.">>),
     ok.
 
 %% Internals
@@ -163,7 +171,7 @@ param(_Key, _Value, Request) -> Request.
 
 -spec add(binary(), term(), #request{}) -> #request{}.
 add(Key, Value, #request{attributes = Attributes} = Request) ->
-    Request#request{attributes = Attributes#{Key => Value}}.
+    Request#request{attributes = [{Key, Value} | Attributes]}.
 
 -spec with_method(term(), #request{}) -> #request{}.
 with_method(Method, Request) ->
@@ -182,9 +190,7 @@ is_http(Method) ->
 with_target(Key, Name, Request) ->
     (add(Key, Name, Request))#request{target = label(Name)}.
 
--spec with_parent(map() | undefined, binary() | undefined,
-                  erlmcp_otel_instrumentation:options()) ->
-    erlmcp_otel_instrumentation:options().
+-spec with_parent(map() | undefined, binary() | undefined, options()) -> options().
 with_parent(undefined, _Outer, Options) ->
     Options;
 with_parent(Meta, Outer, Options) ->
@@ -264,7 +270,7 @@ status({failed, _Type, _Message}) -> error.
 count_failure(none, _Component) ->
     ok;
 count_failure({failed, Type, _Message}, Component) ->
-    ?NIF:count(erlmcp_errors_total, 1, #{error_type => Type, component => Component}),
+    _ = ?NIF:count(erlmcp_errors_total, 1, #{error_type => Type, component => Component}),
     ok.
 
 %% The series is found once a node.

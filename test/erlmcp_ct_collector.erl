@@ -59,11 +59,11 @@ sum(Body, Name) ->
         nomatch -> 0
     end.
 
+%% Go writes 2e+06 for what Erlang reads as 2.0e+06.
 number(Text) ->
-    case string:to_float(Text) of
-        {Float, ""} -> trunc(Float);
-        {error, no_float} -> list_to_integer(Text)
-    end.
+    [Mantissa | Exponent] = string:split(Text, "e"),
+    Float = case lists:member($., Mantissa) of true -> Mantissa; false -> Mantissa ++ ".0" end,
+    trunc(list_to_float(lists:append([Float | ["e" ++ E || E <- Exponent]]))).
 
 %% JSON is YAML.
 configuration(#{grpc := Grpc, http := Http, own := Own}, Options) ->

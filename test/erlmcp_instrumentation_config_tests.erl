@@ -89,11 +89,11 @@ otel_defaults() ->
           bsp_schedule_delay_ms => 1000,
           bsp_max_queue_size => 8192,
           bsp_max_export_batch_size => 512,
-          bsp_export_timeout_ms => 30000,
+          bsp_export_timeout_ms => 300000,
           blrp_schedule_delay_ms => 1000,
           blrp_max_queue_size => 8192,
           blrp_max_export_batch_size => 512,
-          blrp_export_timeout_ms => 30000,
+          blrp_export_timeout_ms => 300000,
           metric_export_interval_ms => 60000,
           metric_export_timeout_ms => 30000,
           metrics_temporality => cumulative,
@@ -102,7 +102,7 @@ otel_defaults() ->
           spool_max_bytes => 268435456,
           trace_ring_bytes => 4194304,
           debug_traces => loopback,
-          trace_file => off}).
+          trace_file => off, trace_file_max_bytes => 67108864}).
 
 the_table_is_complete() ->
     Spec = erlmcp_instrumentation_config:spec(),

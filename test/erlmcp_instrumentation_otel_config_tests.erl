@@ -166,7 +166,7 @@ batches() ->
     os:putenv("OTEL_BSP_EXPORT_TIMEOUT", "0"),
     ?assertMatch(#{bsp_max_queue_size := 100, bsp_max_export_batch_size := 100,
                    blrp_max_queue_size := 8192, blrp_max_export_batch_size := 512,
-                   bsp_export_timeout_ms := 86400000, blrp_export_timeout_ms := 30000,
+                   bsp_export_timeout_ms := 86400000, blrp_export_timeout_ms := 300000,
                    bsp_schedule_delay_ms := 1000, metric_export_interval_ms := 60000,
                    metrics_temporality := cumulative, queue_max_bytes := 33554432},
                  erlmcp_instrumentation_otel_config:batches(config())).

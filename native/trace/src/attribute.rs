@@ -190,7 +190,8 @@ impl Attributes {
                 write(ValueWriter::new(out, limits.value_length, limits.bytes));
             });
         });
-        if out.len() > limits.bytes {
+        // An array or a map stops where the span is full: it is not whole then.
+        if out.len() >= limits.bytes {
             out.truncate(start);
             self.dropped += 1;
             return;

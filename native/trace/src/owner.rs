@@ -53,7 +53,9 @@ impl Owner {
         let mut open = self.open.lock();
         let Some(open) = open.as_mut() else { return };
         // Spans mostly end in the reverse order of their starts.
-        if let Some(at) = open.iter().rposition(|known| *known == span) {
+        if open.last() == Some(&span) {
+            open.pop();
+        } else if let Some(at) = open.iter().rposition(|known| *known == span) {
             open.remove(at);
         }
         if open.is_empty() {

@@ -77,9 +77,9 @@ pub enum AttributeValue {
 pub struct SignalConfig {
     /// The receiver; without one the signal is not sent.
     pub endpoint: Option<OtlpEndpoint>,
-    /// In the place of [`ExporterConfig::scheduled_delay`].
+    /// In the place of [`field@ExporterConfig::scheduled_delay`].
     pub scheduled_delay: Option<Duration>,
-    /// In the place of [`ExporterConfig::max_batch_records`].
+    /// In the place of [`field@ExporterConfig::max_batch_records`].
     pub max_batch_records: Option<u32>,
     /// In the place of [`RetryConfig::max_elapsed`].
     pub max_elapsed: Option<Duration>,
