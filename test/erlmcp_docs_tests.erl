@@ -16,7 +16,18 @@ docs_test_() ->
     {setup,
      fun() -> erlmcp_ct_app:quiet(), erlmcp_ct_app:start() end,
      fun(_) -> erlmcp_ct_app:forget(), erlmcp_ct_app:stop(), erlmcp_ct_app:loud() end,
-     [page(Name, Least) || {Name, Least} <- ?PAGES]}.
+     [fun what_the_empty_list_of_traces_says/0
+      | [page(Name, Least) || {Name, Least} <- ?PAGES]]}.
+
+%% Where it has no trace to show, /debug/traces tells how to make one.
+what_the_empty_list_of_traces_says() ->
+    Page = filename:join([erlmcp_ct_oracle:root(), "native", "export", "src", "traces", "list_page.rs"]),
+    {ok, Source} = file:read_file(Page),
+    {match, [Shown]} = re:run(Source, "<pre><code>(.*)</code></pre>", [{capture, all_but_first, list}]),
+    Code = lists:foldl(fun({Entity, Char}, Text) -> string:replace(Text, Entity, Char, all) end,
+                       Shown, [{"&lt;", "<"}, {"&gt;", ">"}]),
+    {ok, Spans} = erlmcp_otel_test:capture(fun() -> run(lists:flatten(Code), 1) end),
+    erlmcp_otel_test:assert_span(hello, Spans).
 
 page(Name, Least) ->
     {ok, Text} = file:read_file(filename:join(erlmcp_ct_oracle:root(), Name)),

@@ -135,6 +135,7 @@ list=$work/list.html
 browse "$work/list.log" --dump-dom "$url" >"$list" || true
 has 'the list shows the trace of the request' "$list" 'tools/call search'
 has 'the list shows that it has errors' "$list" '2&nbsp;errors'
+has 'the list shows what went wrong' "$list" '<span class="why">error: connection_reset'
 has 'the list shows names as text' "$list" '&lt;script&gt;alert(1)'
 silent 'the list has nothing to complain of' "$work/list.log"
 
