@@ -25,7 +25,7 @@ what_the_empty_list_of_traces_says() ->
     {ok, Source} = file:read_file(Page),
     {match, [Shown]} = re:run(Source, "<pre><code>(.*)</code></pre>", [{capture, all_but_first, list}]),
     Code = lists:foldl(fun({Entity, Char}, Text) -> string:replace(Text, Entity, Char, all) end,
-                       Shown, [{"&lt;", "<"}, {"&gt;", ">"}]),
+                       Shown, [{"&lt;", "<"}, {"&gt;", ">"}, {"\\\"", "\""}]),
     {ok, Spans} = erlmcp_otel_test:capture(fun() -> run(lists:flatten(Code), 1) end),
     erlmcp_otel_test:assert_span(hello, Spans).
 
