@@ -30,7 +30,7 @@
 %%     `{error, Message}'</li>
 %% <li>`attributes': those given, as they would be given to
 %%     {@link erlmcp_otel_instrumentation:set_attribute/2}, among others;
-%%     the atom `'_'' for any value</li>
+%%     <code>'_'</code> for any value</li>
 %% <li>`parent': the name of the parent, `undefined' where there is none</li>
 %% <li>`events': those given, by name, or as `{Name, Attributes}', among
 %%     others</li>

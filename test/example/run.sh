@@ -99,7 +99,7 @@ arrives() {
     echo "no $python: run scripts/setup.sh test"
     return 1
   }
-  local ports http control records
+  local ports http control records received
   # The receiver ends when its input does.
   coproc RECEIVER { exec timeout 120 "$python" -B "$receiver" 2>"$work/receiver.log"; }
   read -r -t 30 -u "${RECEIVER[0]}" ports || {
@@ -110,10 +110,12 @@ arrives() {
   control=$(sed -nE 's/.*"control": ([0-9]+).*/\1/p' <<<"$ports")
   sends_its_traces "http://127.0.0.1:$http" || return 1
   records=$(curl -sS --max-time 20 "http://127.0.0.1:$control/records?signal=traces&format=json")
+  received=$(curl -sS --max-time 20 "http://127.0.0.1:$control/received?format=json")
   eval "exec ${RECEIVER[1]}>&-"
   wait "$RECEIVER_PID" || true
-  echo "$records"
-  grep -q '"ping"' <<<"$records" && grep -q 'method_not_found' <<<"$records"
+  echo "$records" "$received"
+  grep -q '"ping"' <<<"$records" && grep -q 'method_not_found' <<<"$records" &&
+    grep -q '"violation_count": 0,' <<<"$received"
 }
 
 builds_again_without_work() {
