@@ -36,9 +36,24 @@ shell_files() { git ls-files -co --exclude-standard '*.sh' '.ci/run'; }
 # Who may use whom (ARCHITECTURE.md).
 crates_know_their_place() {
   local ok=0
-  if grep -nE '^(rustler|tokio|hyper)' native/metrics/Cargo.toml; then ok=1; fi
+  if grep -nE '^(rustler|tokio|hyper)' native/{metrics,trace}/Cargo.toml; then ok=1; fi
   if grep -nE '^rustler' native/export/Cargo.toml; then ok=1; fi
-  if grep -nE 'erlmcp-(nif|export)' native/metrics/Cargo.toml; then ok=1; fi
+  if grep -nE '^erlmcp-' native/{metrics,trace}/Cargo.toml; then ok=1; fi
+  if grep -nE '^erlmcp-nif' native/export/Cargo.toml; then ok=1; fi
+  return $ok
+}
+
+# Where unsafe code may be, each file with its own reason (ARCHITECTURE.md).
+unsafe_code_has_its_files() {
+  local ok=0 crate
+  for crate in metrics trace export; do
+    grep -q '^#!\[forbid(unsafe_code)\]' "native/$crate/src/lib.rs" || {
+      echo "native/$crate does not forbid unsafe code"
+      ok=1
+    }
+  done
+  if grep -rnE '\bunsafe\b *(\{|fn|impl|extern|trait)' native/nif/src |
+    grep -vE '^native/nif/src/(raw|hot|guard|load|span_entry)\.rs:'; then ok=1; fi
   return $ok
 }
 
@@ -62,6 +77,7 @@ check 'documentation: generated pages are up to date' scripts/generate-docs.sh -
 check 'shell: shellcheck' shellcheck -x "${shells[@]}"
 check 'shell: format' shfmt -d -i 2 -ci "${shells[@]}"
 check 'rule: crates use only whom they may' crates_know_their_place
+check 'rule: unsafe code is where it may be' unsafe_code_has_its_files
 check 'rule: one Erlang module names the library' one_module_names_the_library
 check 'rule: nothing in the NIF crate can panic on its own' \
   none grep -rnE '\.(unwrap|expect)\(|\b(panic|todo|unimplemented|unreachable)!' native/nif/src

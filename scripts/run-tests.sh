@@ -14,6 +14,7 @@ runners:
             exposition against Python, a real Prometheus, OTLP export
             against a strict receiver, the Collector and rotel
   example   the example project, with the library as a git dependency
+  page      /debug/traces in headless Chromium
   scripts   the shell scripts' usage and exit codes
 
 Without a runner: all of them. `make test` sets up what they need first.
@@ -79,13 +80,20 @@ runner_example() {
   count "$(sum "$log" '^example: ([0-9]+) passed.*')" "$(sum "$log" '^example: .* ([0-9]+) failed.*')" 0
 }
 
+runner_page() {
+  run page test/page/run.sh
+  local log=$logs/page.log
+  count "$(sum "$log" '^page: ([0-9]+) passed.*')" "$(sum "$log" '^page: .* ([0-9]+) failed.*')" \
+    "$(sum "$log" '^page: .* ([0-9]+) skipped.*')"
+}
+
 runner_scripts() {
   run scripts test/scripts/run.sh
   local log=$logs/scripts.log
   count "$(sum "$log" '^scripts: ([0-9]+) passed.*')" "$(sum "$log" '^scripts: .* ([0-9]+) failed.*')" 0
 }
 
-all=(cargo eunit ct example scripts)
+all=(cargo eunit ct example page scripts)
 [ $# -gt 0 ] || set -- "${all[@]}"
 for runner in "$@"; do
   case $runner in
@@ -93,7 +101,7 @@ for runner in "$@"; do
       usage
       exit 0
       ;;
-    cargo | eunit | ct | example | scripts) ;;
+    cargo | eunit | ct | example | page | scripts) ;;
     *)
       printf 'run-tests: unknown runner: %s\n' "$runner" >&2
       usage >&2

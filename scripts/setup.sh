@@ -12,7 +12,7 @@ Installs what is missing, says what it does, and does nothing where nothing is m
 groups:
   build   Erlang/OTP, rebar3, a C linker           (make demo)
   test    Prometheus, promtool, PropEr, Python,
-          OTLP collectors                          (make test)
+          OTLP collectors, Chromium                (make test)
   bench   prometheus.erl, the rival in the benches (make bench)
   lint    shellcheck, shfmt                        (make lint)
 
@@ -105,6 +105,7 @@ group_test() {
   # them as skipped.
   "$here/scripts/fetch-prometheus.sh" || say "going on without newer versions of Prometheus"
   "$here/scripts/fetch-collector.sh" || say "going on without the OpenTelemetry Collector"
+  need_chromium || say "going on without Chromium"
   local venv=$tools/venv wanted=$here/test/requirements.txt
   if [ -f "$wanted" ] && ! cmp -s "$wanted" "$venv/.requirements"; then
     say "installing Python packages into $venv"
@@ -113,6 +114,15 @@ group_test() {
     cp "$wanted" "$venv/.requirements"
   fi
   need_libpython "$venv"
+}
+
+# The browser for the page of traces. Another one goes by the name in CHROMIUM.
+need_chromium() {
+  have "${CHROMIUM:-chromium}" && return
+  have apt-get || return
+  apt-cache show chromium >/dev/null 2>&1 || apt_update
+  apt-cache show chromium >/dev/null 2>&1 || return
+  need_packages chromium
 }
 
 # rotel's program is linked with the interpreter's library, which Debian has

@@ -182,6 +182,38 @@ differences_are_told_test() ->
     ?assertEqual([{"wrong", 1, 0.5}, {"missing", 3, 0}],
                  erlmcp_demo_check:differences(Expected, samples())).
 
+-spec span_differences_are_told_test_() -> term().
+span_differences_are_told_test_() ->
+    Right = #{recorded => 10, ended => 10, exported => 4, kept => 3, dropped => 2, pending => 1},
+    [?_assertEqual({Change, Expected},
+                   {Change, erlmcp_demo_check:span_differences(
+                                10, span_samples(maps:merge(Right, Change)))})
+     || {Change, Expected} <- [
+         {#{}, []},
+         {#{recorded => 9, ended => 9, too_many_open => 1, kept => 2}, []},
+         {#{recorded => 9}, [{"spans recorded", 10, 9}, {"spans ended", 9, 10}]},
+         {#{ended => 9, kept => 2}, [{"spans ended", 10, 9}]},
+         {#{dropped => 0}, [{"spans kept, exported or dropped", 10, 8}]},
+         %% A sampler that leaves some out.
+         {#{sampled_out => 3, recorded => 7, ended => 7, exported => 1}, []}
+     ]].
+
+-spec span_samples(#{atom() => non_neg_integer()}) -> [erlmcp_demo_exposition:sample()].
+span_samples(Counts) ->
+    Of = fun(Key) -> maps:get(Key, Counts, 0) end,
+    Traces = #{<<"signal">> => <<"traces">>},
+    [{<<"erlmcp_otel_spans_recorded_total">>, #{}, Of(recorded)},
+     {<<"erlmcp_otel_spans_ended_total">>, #{}, Of(ended)},
+     {<<"erlmcp_otel_spans_sampled_out_total">>, #{}, Of(sampled_out)},
+     {<<"erlmcp_otel_spans_dropped_total">>, #{<<"reason">> => <<"too_many_open">>},
+      Of(too_many_open)},
+     {<<"erlmcp_otel_records_exported_total">>, Traces, Of(exported)},
+     {<<"erlmcp_otel_records_kept_total">>, Traces, Of(kept)},
+     {<<"erlmcp_otel_records_dropped_total">>, Traces#{<<"reason">> => <<"queue_full">>},
+      Of(dropped)},
+     {<<"erlmcp_otel_records_dropped_total">>, #{<<"signal">> => <<"logs">>}, 100},
+     {<<"erlmcp_otel_records_pending">>, Traces, Of(pending)}].
+
 %% Report
 
 -spec table_test() -> term().

@@ -13,6 +13,7 @@
 -define(BAD_SETTING, 2).
 -define(PROGRESS_MS, 1000).
 -define(STATUS_MS, 10000).
+-define(SETTLE_MS, 5000).
 -define(DIFFERENCES_SHOWN, 5).
 
 %% @doc Starts the demo; it halts the node when it is done.
@@ -42,6 +43,7 @@ run() ->
 -spec with_node(erlmcp_demo_settings:settings()) -> byte().
 with_node(Settings) ->
     erlmcp_demo_signal:forward_to(self()),
+    erlmcp_demo_metrics:declare(),
     case erlmcp_demo_node:start() of
         {ok, Urls, Moved} ->
             [say("port ~b is in use: taking a free one", [Port]) || Port <- Moved],
@@ -57,11 +59,11 @@ with_node(Settings) ->
 -spec with_server(erlmcp_demo_settings:settings(), erlmcp_demo_node:urls()) -> byte().
 with_server(#{seconds := Seconds, rate := Rate, sessions := Sessions} = Settings, Urls) ->
     process_flag(trap_exit, true),
-    erlmcp_demo_metrics:declare(),
     erlmcp_demo_tally:new(),
     {ok, Supervisor} = erlmcp_demo_sup:start_link(Settings),
     say("a simulated MCP server, ~b sessions, ~b requests/s; ~ts",
         [Sessions, Rate, maps:get(all, Urls)]),
+    say("its recent traces: ~ts", [maps:get(traces, Urls)]),
     erlmcp_demo_sup:start_load(Settings),
     try
         case Seconds of
@@ -75,6 +77,7 @@ with_server(#{seconds := Seconds, rate := Rate, sessions := Sessions} = Settings
 -spec stay(erlmcp_demo_node:urls(), pid()) -> byte().
 stay(Urls, Supervisor) ->
     io:put_chars([urls(Urls), "\n", prometheus(Urls), "Ctrl-C or SIGTERM stops it.\n\n"]),
+    _ = erlmcp_demo_victim:start(0),
     case watch(Supervisor, ?STATUS_MS, infinity, {0, 0}) of
         stopped ->
             say("stopped", []),
@@ -85,14 +88,37 @@ stay(Urls, Supervisor) ->
 
 -spec measure(pos_integer(), erlmcp_demo_node:urls(), pid()) -> byte().
 measure(Seconds, Urls, Supervisor) ->
+    Victim = erlmcp_demo_victim:start((Seconds - 1) * ?PROGRESS_MS),
     case watch(Supervisor, ?PROGRESS_MS, Seconds, {0, 0}) of
         done ->
             erlmcp_demo_sup:stop_load(),
-            report(Urls);
+            settled(erlmcp_demo_victim:await(Victim, ?SETTLE_MS), Urls);
         stopped ->
             complain("stopped before the scrape could be checked", ?FAILED);
         {crashed, Reason} ->
             complain(io_lib:format("the simulated server ended: ~tp", [Reason]), ?FAILED)
+    end.
+
+%% The request whose process was killed is counted when the reason is known.
+-spec settled(ok | {error, term()}, erlmcp_demo_node:urls()) -> byte().
+settled({error, Reason}, _Urls) ->
+    complain(io_lib:format("no session could be killed: ~tp", [Reason]), ?FAILED);
+settled(ok, Urls) ->
+    wait_until_idle(erlang:monotonic_time(millisecond) + ?SETTLE_MS),
+    case erlmcp_otel_instrumentation:force_flush(?SETTLE_MS) of
+        ok -> report(Urls);
+        {error, timeout} -> complain("the spans could not be exported in time", ?FAILED)
+    end.
+
+-spec wait_until_idle(End :: integer()) -> ok.
+wait_until_idle(End) ->
+    InFlight = erlmcp_metrics:value(erlmcp_requests_in_flight, #{}),
+    case InFlight =/= 0 andalso erlang:monotonic_time(millisecond) < End of
+        true ->
+            timer:sleep(10),
+            wait_until_idle(End);
+        false ->
+            ok
     end.
 
 %% One line for each interval, until the time is over or somebody ends it.
@@ -133,10 +159,11 @@ report(#{all := Url} = Urls) ->
         {ok, [#{exposition := #{samples := Samples}} | _] = Scrapes} ->
             print("Requests, from the scrape of " ++ Url, erlmcp_demo_report:requests(Samples)),
             print("Sessions", erlmcp_demo_report:sessions(Samples)),
+            print("Spans", erlmcp_demo_report:spans(Samples)),
             print("Scrapes", erlmcp_demo_report:scrapes(Scrapes)),
             print("Recording, one process, this machine",
                   erlmcp_demo_report:costs(erlmcp_demo_cost:measure())),
-            Verdict = verdict(Expected, Scrapes),
+            Verdict = max(verdict(Expected, Scrapes), traces(Urls)),
             io:put_chars(["\n", next(Urls)]),
             Verdict;
         {error, Text} ->
@@ -145,18 +172,37 @@ report(#{all := Url} = Urls) ->
 
 -spec verdict(erlmcp_demo_check:expected(), [erlmcp_demo_scrape:scrape()]) -> byte().
 verdict(Expected, Scrapes) ->
-    #{requests := Requests} = erlmcp_demo_tally:totals(),
-    Results = [{Title, erlmcp_demo_check:differences(Expected, Samples)}
+    #{requests := Requests, spans := Spans} = erlmcp_demo_tally:totals(),
+    Results = [{Title, erlmcp_demo_check:differences(Expected, Samples)
+                       ++ erlmcp_demo_check:span_differences(Spans, Samples)}
                || #{title := Title, exposition := #{samples := Samples}} <- Scrapes],
     case [Result || {_, [_ | _]} = Result <- Results] of
         [] ->
             io:format("~ncheck: ok: the clients counted ~b requests, and so says each of "
                       "~b scrapes~n       (~b figures compared: by method, status, histogram, "
-                      "sessions)~n",
-                      [Requests, length(Scrapes), length(Expected) * length(Scrapes)]),
+                      "sessions)~n       ~b spans were begun, theirs among them, and so many "
+                      "were recorded~n",
+                      [Requests, length(Scrapes), length(Expected) * length(Scrapes),
+                       Spans]),
             ?OK;
         Wrong ->
             lists:foreach(fun complain_of/1, Wrong),
+            ?FAILED
+    end.
+
+%% Whether the page of traces shows what went wrong.
+-spec traces(erlmcp_demo_node:urls()) -> byte().
+traces(#{traces := Url}) ->
+    case erlmcp_demo_traces:killed(Url) of
+        {ok, Link} ->
+            io:format("       the session that was killed in the middle of a request is at~n"
+                      "       ~ts~n", [Link]),
+            ?OK;
+        {skipped, Text} ->
+            io:format("       ~ts is not looked at: ~ts~n", [Url, Text]),
+            ?OK;
+        {error, Text} ->
+            io:format("~ncheck: FAILED: ~ts~n", [Text]),
             ?FAILED
     end.
 
@@ -171,13 +217,16 @@ complain_of({Title, Differences}) ->
 -spec next(erlmcp_demo_node:urls()) -> iolist().
 next(Urls) ->
     ["Next:\n",
-     "  DEMO_SECONDS=0 make demo          stays up, to look at ", maps:get(all, Urls), "\n",
+     "  DEMO_SECONDS=0 make demo          stays up, to look at\n",
+     "                                      ", maps:get(traces, Urls), "\n",
+     "                                      ", maps:get(all, Urls), "\n",
      prometheus(Urls),
      "  examples/erlmcp_app               a rebar3 project that uses the library\n"].
 
 -spec urls(erlmcp_demo_node:urls()) -> iolist().
-urls(#{all := All, application := Application, root := Root}) ->
+urls(#{all := All, application := Application, traces := Traces, root := Root}) ->
     ["Open:\n",
+     "  ", string:pad(Traces, 40), "recent traces: errors first, then the slowest\n",
      "  ", string:pad(All, 40), "everything: server, VM, process, library\n",
      "  ", string:pad(Application, 40), "what the application registered\n",
      "  ", string:pad(Root ++ "/health", 40), "whether it is well\n"].

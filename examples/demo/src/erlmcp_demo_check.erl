@@ -3,6 +3,7 @@
 
 -export([differences/2]).
 -export([expected/0]).
+-export([span_differences/2]).
 
 -export_type([expected/0, difference/0]).
 
@@ -33,6 +34,35 @@ differences(Expected, Samples) ->
      || {What, Name, Labels, Value} <- Expected,
         Scraped <- [erlmcp_demo_query:sum(Name, Labels, Samples)],
         Scraped /= Value].
+
+%% @doc Where the library's counts of spans differ from how many were begun, or from
+%% each other: each that was begun was recorded, each of those has ended, and each
+%% of those is exported, kept or dropped. What a sampler left out is not known by
+%% the one who began it.
+-spec span_differences(non_neg_integer(), [erlmcp_demo_exposition:sample()]) -> [difference()].
+span_differences(Begun, Samples) ->
+    Of = fun(Name, Labels) ->
+        erlmcp_demo_query:sum(<<"erlmcp_otel_", Name/binary>>, Labels, Samples)
+    end,
+    Traces = #{<<"signal">> => <<"traces">>},
+    Refused = Of(<<"spans_dropped_total">>, #{<<"reason">> => <<"too_many_open">>}),
+    Recorded = Of(<<"spans_recorded_total">>, #{}),
+    Ended = Of(<<"spans_ended_total">>, #{}),
+    Fates = lists:sum([Of(Name, Traces) || Name <- [<<"records_exported_total">>,
+                                                     <<"records_kept_total">>,
+                                                     <<"records_dropped_total">>,
+                                                     <<"records_pending">>,
+                                                     <<"spool_records">>]]),
+    case Of(<<"spans_sampled_out_total">>, #{}) of
+        SampledOut when SampledOut > 0 ->
+            [];
+        _ ->
+            [Difference || {_, Wanted, Is} = Difference
+                               <- [{"spans recorded", Begun, Recorded + Refused},
+                                   {"spans ended", Recorded, Ended},
+                                   {"spans kept, exported or dropped", Ended, Fates}],
+                           Wanted /= Is]
+    end.
 
 -spec by_method(binary(), erlmcp_demo_tally:status(), non_neg_integer()) -> expected().
 by_method(Method, Status, Count) ->

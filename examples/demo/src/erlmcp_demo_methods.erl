@@ -32,54 +32,42 @@ component(Method) ->
     {_, Component} = lists:keyfind(Method, 1, all()),
     Component.
 
-%% @doc Answers a request, and counts an error by its type.
+%% @doc Answers a request. Its errors are counted by who traces it.
 -spec handle(Method :: binary(), params(), erlmcp_demo_tools:caller()) ->
     {ok, term()} | {error, atom()}.
-handle(Method, Params, Caller) ->
-    case answer(Method, Params, Caller) of
-        {error, Type} = Error ->
-            _ = erlmcp_metrics:record_counter(erlmcp_errors_total, 1,
-                                              #{error_type => Type,
-                                                component => component(Method)}),
-            Error;
-        Answer ->
-            Answer
-    end.
-
--spec answer(binary(), params(), erlmcp_demo_tools:caller()) -> {ok, term()} | {error, atom()}.
-answer(<<"initialize">>, #{version := Version}, _Caller) ->
+handle(<<"initialize">>, #{version := Version}, _Caller) ->
     erlmcp_demo_work:cpu(10),
     case Version of
         <<"2025-11-25">> -> {ok, #{protocol_version => Version, capabilities => #{tools => #{}}}};
         _ -> {error, unsupported_version}
     end;
-answer(<<"ping">>, _Params, _Caller) ->
+handle(<<"ping">>, _Params, _Caller) ->
     {ok, #{}};
-answer(<<"tools/list">>, _Params, _Caller) ->
+handle(<<"tools/list">>, _Params, _Caller) ->
     erlmcp_demo_work:cpu(4),
     erlmcp_demo_registry:list(tool);
-answer(<<"tools/call">>, #{name := Tool}, Caller) ->
+handle(<<"tools/call">>, #{name := Tool}, Caller) ->
     erlmcp_demo_tools:call(Tool, Caller);
-answer(<<"resources/list">>, _Params, _Caller) ->
+handle(<<"resources/list">>, _Params, _Caller) ->
     erlmcp_demo_work:cpu(4),
     erlmcp_demo_registry:list(resource);
-answer(<<"resources/read">>, #{uri := Uri}, _Caller) ->
+handle(<<"resources/read">>, #{uri := Uri}, _Caller) ->
     erlmcp_demo_resources:read(Uri);
-answer(<<"resources/templates/list">>, _Params, _Caller) ->
+handle(<<"resources/templates/list">>, _Params, _Caller) ->
     {ok, [<<"doc://{number}">>, <<"note://{number}">>]};
-answer(<<"resources/subscribe">>, #{uri := Uri}, _Caller) ->
+handle(<<"resources/subscribe">>, #{uri := Uri}, _Caller) ->
     subscription(erlmcp_demo_registry:subscribe(Uri));
-answer(<<"resources/unsubscribe">>, #{uri := Uri}, _Caller) ->
+handle(<<"resources/unsubscribe">>, #{uri := Uri}, _Caller) ->
     subscription(erlmcp_demo_registry:unsubscribe(Uri));
-answer(<<"prompts/list">>, _Params, _Caller) ->
+handle(<<"prompts/list">>, _Params, _Caller) ->
     erlmcp_demo_registry:list(prompt);
-answer(<<"prompts/get">>, #{name := Prompt}, _Caller) ->
+handle(<<"prompts/get">>, #{name := Prompt}, _Caller) ->
     erlmcp_demo_prompts:get(Prompt);
-answer(<<"completion/complete">>, #{name := Start}, _Caller) ->
+handle(<<"completion/complete">>, #{name := Start}, _Caller) ->
     erlmcp_demo_work:cpu(15),
     {ok, Tools} = erlmcp_demo_registry:list(tool),
     {ok, [Tool || Tool <- Tools, string:prefix(Tool, Start) =/= nomatch]};
-answer(<<"logging/setLevel">>, #{level := Level}, _Caller) ->
+handle(<<"logging/setLevel">>, #{level := Level}, _Caller) ->
     case lists:member(Level, [<<"debug">>, <<"info">>, <<"warning">>, <<"error">>]) of
         true -> {ok, #{}};
         false -> {error, invalid_params}

@@ -6,9 +6,6 @@
 -module(erlmcp_demo_metrics).
 
 -export([declare/0]).
--export([request/3]).
--export([request_started/0]).
--export([request_finished/0]).
 -export([payload/2]).
 
 %% From 50 us (a ping that never leaves the node) to seconds (a slow tool).
@@ -17,7 +14,9 @@
 -define(SESSION_SECONDS, [0.5, 1, 2.5, 5, 10, 30, 60, 300, 1800]).
 -define(BYTES, [64, 256, 1024, 4096, 16384, 65536]).
 
-%% @doc Declares every metric, then binds the series of each request.
+%% @doc Declares every metric, then binds the series of each request. Before the
+%% library is started, because it declares those of requests with the default
+%% buckets.
 %%
 %% Raises when the library refuses one: a metric declared twice with different
 %% types or buckets is a mistake in the program.
@@ -25,28 +24,6 @@
 declare() ->
     lists:foreach(fun declare_one/1, catalogue()),
     persistent_term:put(?MODULE, bind_series()).
-
-%% @doc One request is answered. The hottest path: two calls on bound series.
--spec request(Method :: binary(), erlmcp_demo_tally:status(), Seconds :: float()) -> ok.
-request(Method, Status, Seconds) ->
-    #{{Method, Status} := {Requests, Duration}} = persistent_term:get(?MODULE),
-    _ = erlmcp_metrics:inc(Requests, 1),
-    _ = erlmcp_metrics:observe(Duration, Seconds),
-    ok.
-
-%% @doc A request has come in and is not answered yet.
--spec request_started() -> ok.
-request_started() ->
-    #{in_flight := InFlight} = persistent_term:get(?MODULE),
-    _ = erlmcp_metrics:inc(InFlight, 1),
-    ok.
-
-%% @doc A request that {@link request_started/0} counted has ended, however it did.
--spec request_finished() -> ok.
-request_finished() ->
-    #{in_flight := InFlight} = persistent_term:get(?MODULE),
-    _ = erlmcp_metrics:dec(InFlight, 1),
-    ok.
 
 %% @doc The bytes of a request and of its answer.
 -spec payload(RequestBytes :: non_neg_integer(), ResponseBytes :: non_neg_integer()) -> ok.
@@ -58,21 +35,19 @@ payload(RequestBytes, ResponseBytes) ->
 
 %% Binding a series also exposes it, at 0: a query for the rate of errors then
 %% sees the first error, which it would miss were the series to begin with it.
--spec bind_series() -> #{term() => term()}.
+%% What erlmcp_otel_instrumentation:trace_request/2 records needs no series here.
+-spec bind_series() -> #{atom() => pos_integer()}.
 bind_series() ->
-    Requests = [{{Method, Status}, bind_request(Method, Component, Status)}
-                || {Method, Component} <- erlmcp_demo_methods:all(),
-                   Status <- [success, error]],
-    maps:from_list([{in_flight, bind(gauge, erlmcp_requests_in_flight, #{})},
-                    {request_size, bind(histogram, erlmcp_request_size_bytes, #{})},
-                    {response_size, bind(histogram, erlmcp_response_size_bytes, #{})}
-                    | Requests]).
+    _ = [bind_request(Method, Component, Status)
+         || {Method, Component} <- erlmcp_demo_methods:all(), Status <- [success, error]],
+    #{request_size => bind(histogram, erlmcp_request_size_bytes, #{}),
+      response_size => bind(histogram, erlmcp_response_size_bytes, #{})}.
 
--spec bind_request(binary(), atom(), erlmcp_demo_tally:status()) -> {pos_integer(), pos_integer()}.
+-spec bind_request(binary(), atom(), erlmcp_demo_tally:status()) -> pos_integer().
 bind_request(Method, Component, Status) ->
     Labels = #{method => Method, component => Component, status => Status},
-    {bind(counter, erlmcp_requests_total, Labels),
-     bind(histogram, erlmcp_request_duration_seconds, Labels)}.
+    _ = bind(counter, erlmcp_requests_total, Labels),
+    bind(histogram, erlmcp_request_duration_seconds, Labels).
 
 -spec bind(atom(), atom(), map()) -> pos_integer().
 bind(Kind, Name, Labels) ->
@@ -101,8 +76,7 @@ requests() ->
      bytes(erlmcp_request_size_bytes, <<"Size of requests as received.">>),
      bytes(erlmcp_response_size_bytes, <<"Size of answers as sent.">>),
      counter(erlmcp_errors_total, <<"Requests answered with an error, by what went wrong.">>,
-             [error_type, component]),
-     gauge(erlmcp_requests_in_flight, <<"Requests that are being worked on.">>, [])].
+             [error_type, component])].
 
 -spec transport() -> [{atom(), atom(), map()}].
 transport() ->

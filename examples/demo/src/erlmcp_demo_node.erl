@@ -6,8 +6,8 @@
 
 -export_type([urls/0]).
 
--type urls() :: #{all := string(), application := string(), root := string(),
-                  usual_port := boolean()}.
+-type urls() :: #{all := string(), application := string(), traces := string(),
+                  root := string(), usual_port := boolean()}.
 
 -define(APPLICATION, erlmcp_instrumentation).
 -define(USUAL_PORT, 8080).
@@ -33,6 +33,7 @@ stop() ->
 
 -spec configured() -> {ok, urls(), [inet:port_number()]} | {error, string()}.
 configured() ->
+    ok = application:set_env(?APPLICATION, service_name, "erlmcp-demo"),
     Moved = free_port(http_port, ?USUAL_PORT) ++ free_port(custom_port, ?SECOND_PORT),
     case {application:ensure_all_started(inets), application:ensure_all_started(?APPLICATION)} of
         {{ok, _}, {ok, _}} -> started(erlmcp_instrumentation:http_addresses(), Moved);
@@ -51,6 +52,7 @@ started(Addresses, Moved) ->
 urls([{_, Port} = Main | _] = Addresses) ->
     #{all => root(Main) ++ "/metrics",
       application => root(lists:last(Addresses)) ++ "/metrics/custom",
+      traces => root(Main) ++ "/debug/traces",
       root => root(Main),
       usual_port => Port =:= ?USUAL_PORT}.
 

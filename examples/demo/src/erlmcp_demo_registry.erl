@@ -57,7 +57,7 @@ list(Kind) ->
 %% @doc Adds a note as a resource; the oldest goes when there are too many.
 -spec add_note(Text :: binary()) -> {ok, Uri :: binary()}.
 add_note(Text) ->
-    operation(register, fun() -> gen_server:call(?MODULE, {add_note, Text}) end).
+    operation(register, fun() -> erlmcp_otel_instrumentation:call(?MODULE, {add_note, Text}) end).
 
 %% @doc Subscribes the calling process to a resource, until it ends.
 -spec subscribe(Uri :: binary()) -> ok | {error, unknown}.
@@ -80,17 +80,25 @@ init([]) ->
     {ok, #{notes => queue:new(), subscribers => #{}}}.
 
 %% @private
+%% What is done here for a request is part of its trace.
 -spec handle_call(term(), gen_server:from(), state()) -> {reply, term(), state()}.
-handle_call({add_note, Text}, _From, #{notes := Notes} = State) ->
+handle_call(Message, From, State) ->
+    erlmcp_otel_instrumentation:handle_traced(Message, fun(Request) ->
+        handle_request(Request, From, State)
+    end).
+
+-spec handle_request(term(), gen_server:from(), state()) -> {reply, term(), state()}.
+handle_request({add_note, Text}, _From, #{notes := Notes} = State) ->
     Uri = <<"note://", (integer_to_binary(erlang:unique_integer([positive])))/binary>>,
-    insert(resource, Uri, Text),
+    erlmcp_demo_tracing:span(<<"insert note">>, #{attributes => #{'mcp.resource.uri' => Uri}},
+                             fun() -> insert(resource, Uri, Text) end),
     {reply, {ok, Uri}, State#{notes := drop_oldest(queue:in(Uri, Notes))}};
-handle_call({subscribe, Uri}, {Pid, _Tag}, #{subscribers := Subscribers} = State) ->
+handle_request({subscribe, Uri}, {Pid, _Tag}, #{subscribers := Subscribers} = State) ->
     case ets:member(?MODULE, {resource, Uri}) of
         true -> {reply, ok, State#{subscribers := subscribe(Uri, Pid, Subscribers)}};
         false -> {reply, {error, unknown}, State}
     end;
-handle_call({unsubscribe, Uri}, {Pid, _Tag}, #{subscribers := Subscribers} = State) ->
+handle_request({unsubscribe, Uri}, {Pid, _Tag}, #{subscribers := Subscribers} = State) ->
     case Subscribers of
         #{Pid := {Monitor, #{Uri := true} = Uris}} ->
             subscription_ended(unsubscribed, 1),
@@ -167,8 +175,9 @@ accessed(Kind, Access) ->
 -spec operation(atom(), fun(() -> Result)) -> Result when
     Result :: ok | {ok, term()} | {error, atom()}.
 operation(Operation, Fun) ->
+    Traced = fun() -> erlmcp_demo_tracing:registry(Operation, Fun) end,
     Result = erlmcp_metrics:time(erlmcp_registry_operation_duration_seconds,
-                                 #{operation => Operation}, Fun),
+                                 #{operation => Operation}, Traced),
     Status = case Result of
         {error, _} -> error;
         _ -> success

@@ -3,6 +3,7 @@
 
 -export([requests/1]).
 -export([sessions/1]).
+-export([spans/1]).
 -export([scrapes/1]).
 -export([costs/1]).
 -export([table/2]).
@@ -49,6 +50,19 @@ sessions(Samples) ->
         {"tool calls, last second", [whole(Used), " of ", whole(Limit), " allowed"]}
     ],
     [["  ", string:pad(Title, 25), wrap(Text, 27), $\n] || {Title, Text} <- Rows].
+
+%% @doc Spans, and what became of them.
+-spec spans(samples()) -> iolist().
+spans(Samples) ->
+    Traces = [Sample || {_, #{<<"signal">> := <<"traces">>}, _} = Sample <- Samples],
+    Rows = [
+        {"spans recorded", total(<<"erlmcp_otel_spans_recorded_total">>, Samples)},
+        {"  left out by sampling", total(<<"erlmcp_otel_spans_sampled_out_total">>, Samples)},
+        {"  exported", total(<<"erlmcp_otel_records_exported_total">>, Traces)},
+        {"  kept in this node", total(<<"erlmcp_otel_records_kept_total">>, Traces)},
+        {"  dropped", total(<<"erlmcp_otel_records_dropped_total">>, Traces)}
+    ],
+    [["  ", string:pad(Title, 25), whole(Count), $\n] || {Title, Count} <- Rows].
 
 %% @doc Time, size and samples of a scrape in each format.
 -spec scrapes([erlmcp_demo_scrape:scrape()]) -> iolist().

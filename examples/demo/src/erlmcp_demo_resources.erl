@@ -43,5 +43,7 @@ cached(Uri) ->
 
 -spec load(binary()) -> binary().
 load(Uri) ->
-    erlmcp_demo_work:wait(6, 0.5),
-    binary:copy(Uri, 64).
+    erlmcp_demo_tracing:span(<<"read file">>, #{attributes => #{'mcp.resource.uri' => Uri}}, fun() ->
+        erlmcp_demo_work:wait(6, 0.5),
+        binary:copy(Uri, 64)
+    end).

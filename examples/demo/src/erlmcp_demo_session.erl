@@ -9,6 +9,7 @@
 -export([start_link/1]).
 -export([request/2]).
 -export([close/1]).
+-export([ended/3]).
 
 -export([init/1]).
 -export([handle_call/3]).
@@ -25,6 +26,8 @@
 }.
 -type state() :: #{
     options := options(),
+    id := binary(),
+    requests := non_neg_integer(),
     started := integer(),
     series := erlmcp_demo_transport:series()
 }.
@@ -53,14 +56,15 @@ init(#{session_type := Type, transport := Transport, idle_timeout_ms := IdleTime
     _ = erlmcp_metrics:inc(erlmcp_sessions_created_total),
     _ = erlmcp_metrics:inc(erlmcp_sessions_active, #{session_type => Type}),
     _ = erlmcp_metrics:inc(erlmcp_connections_active, #{transport => Transport}),
-    {ok, #{options => Options, started => erlang:monotonic_time(),
+    {ok, #{options => Options, id => id(), requests => 0, started => erlang:monotonic_time(),
            series => erlmcp_demo_transport:series(Transport)}, IdleTimeout}.
 
 %% @private
 -spec handle_call(term(), gen_server:from(), state()) ->
     {reply, term(), state(), timeout()} | {stop, term(), term(), state()}.
-handle_call({frame, Frame}, _From, #{options := Options} = State) ->
-    {reply, answer(Frame, State), State, maps:get(idle_timeout_ms, Options)};
+handle_call({frame, Frame}, _From, #{options := Options, requests := Requests} = State) ->
+    Next = State#{requests := Requests + 1},
+    {reply, answer(Frame, Next), Next, maps:get(idle_timeout_ms, Options)};
 handle_call(close, _From, State) ->
     {stop, {shutdown, client_closed}, ok, State}.
 
@@ -80,8 +84,13 @@ handle_info(_Message, #{options := Options} = State) ->
 
 %% @private
 -spec terminate(term(), state()) -> ok.
-terminate(Reason, #{options := #{session_type := Type, transport := Transport},
-                    started := Started}) ->
+terminate(Reason, #{options := Options, started := Started}) ->
+    ended(Reason, Options, Started).
+
+%% @doc Records the end of a session. Who watches a session that was killed calls
+%% it in its place.
+-spec ended(Reason :: term(), options(), Started :: integer()) -> ok.
+ended(Reason, #{session_type := Type, transport := Transport}, Started) ->
     Closed = reason(Reason),
     _ = erlmcp_metrics:dec(erlmcp_sessions_active, #{session_type => Type}),
     _ = erlmcp_metrics:inc(erlmcp_sessions_closed_total, #{reason => Closed}),
@@ -92,30 +101,35 @@ terminate(Reason, #{options := #{session_type := Type, transport := Transport},
                            #{transport => Transport, reason => Closed}),
     ok.
 
+%% Everything that belongs to the request happens in its span: what it counts in
+%% other processes, too, if they are called by erlmcp_otel_instrumentation:call/2.
 -spec answer(binary(), state()) -> binary().
-answer(Frame, #{options := Options, series := Series}) ->
-    Started = erlang:monotonic_time(),
-    erlmcp_demo_metrics:request_started(),
-    try
-        #{method := Method, params := Params} = erlmcp_demo_transport:decode(Frame, Series),
-        Result = erlmcp_demo_methods:handle(Method, Params, Options),
-        Answer = erlmcp_demo_transport:encode(Result, Series),
-        erlmcp_demo_metrics:payload(byte_size(Frame), byte_size(Answer)),
-        erlmcp_demo_metrics:request(Method, status(Result), seconds_since(Started)),
-        Answer
-    after
-        erlmcp_demo_metrics:request_finished()
-    end.
+answer(Frame, #{options := Options, series := Series} = State) ->
+    #{method := Method, params := Params} = erlmcp_demo_transport:decode(Frame, Series),
+    Result = erlmcp_demo_tracing:request(request(Method, Params, State), fun() ->
+        erlmcp_demo_methods:handle(Method, Params, Options)
+    end),
+    Answer = erlmcp_demo_transport:encode(Result, Series),
+    erlmcp_demo_metrics:payload(byte_size(Frame), byte_size(Answer)),
+    Answer.
 
--spec status({ok, term()} | {error, term()}) -> erlmcp_demo_tally:status().
-status({ok, _}) -> success;
-status({error, _}) -> error.
+%% What a request's span says. The params are read for names, never for
+%% arguments.
+-spec request(binary(), erlmcp_demo_methods:params(), state()) -> map().
+request(Method, Params, #{id := Id, requests := Requests, options := #{transport := Transport}}) ->
+    #{method => Method, params => Params, request_id => Requests, session_id => Id,
+      transport => Transport, component => erlmcp_demo_methods:component(Method)}.
+
+-spec id() -> binary().
+id() ->
+    binary:encode_hex(rand:bytes(8)).
 
 %% An exit reason may be any term: only known ones become the label's value.
 -spec reason(term()) -> atom().
 reason({shutdown, client_closed}) -> client_closed;
 reason({shutdown, expired}) -> expired;
 reason(shutdown) -> shutdown;
+reason(killed) -> killed;
 reason(_) -> error.
 
 -spec seconds_since(integer()) -> float().

@@ -1,4 +1,5 @@
-%% @doc What the simulated clients themselves saw, counted apart from the library.
+%% @doc What the simulated clients saw and the server began to trace, counted apart
+%% from the library.
 %%
 %% The demo's check compares these counts with what Prometheus would read. They
 %% are kept in OTP's `counters', so that one is not the witness of itself.
@@ -7,6 +8,7 @@
 -export([new/0]).
 -export([request/2]).
 -export([session/0]).
+-export([span/0]).
 -export([requests/0]).
 -export([totals/0]).
 
@@ -17,7 +19,7 @@
 %% @doc Starts the counts at 0. Call it once, before any client starts.
 -spec new() -> ok.
 new() ->
-    Keys = [session | keys()],
+    Keys = [session, span | keys()],
     Index = maps:from_list(lists:zip(Keys, lists:seq(1, length(Keys)))),
     persistent_term:put(?MODULE, {counters:new(length(Keys), [write_concurrency]), Index}).
 
@@ -31,6 +33,11 @@ request(Method, Status) ->
 session() ->
     add(session).
 
+%% @doc A span is about to be started.
+-spec span() -> ok.
+span() ->
+    add(span).
+
 %% @doc The counts by method and status, zeros included.
 -spec requests() -> #{{Method :: binary(), status()} => non_neg_integer()}.
 requests() ->
@@ -38,15 +45,16 @@ requests() ->
     maps:from_list([{Key, counters:get(Counts, maps:get(Key, Index))} || Key <- keys()]).
 
 %% @doc The sums over all methods.
--spec totals() -> #{requests | errors | sessions => non_neg_integer()}.
+-spec totals() -> #{requests | errors | sessions | spans => non_neg_integer()}.
 totals() ->
     {Counts, Index} = persistent_term:get(?MODULE),
     Requests = requests(),
     #{requests => lists:sum(maps:values(Requests)),
       errors => lists:sum([N || {{_Method, error}, N} <- maps:to_list(Requests)]),
-      sessions => counters:get(Counts, maps:get(session, Index))}.
+      sessions => counters:get(Counts, maps:get(session, Index)),
+      spans => counters:get(Counts, maps:get(span, Index))}.
 
--spec add(session | {binary(), status()}) -> ok.
+-spec add(session | span | {binary(), status()}) -> ok.
 add(Key) ->
     {Counts, Index} = persistent_term:get(?MODULE),
     counters:add(Counts, maps:get(Key, Index), 1).

@@ -13,7 +13,7 @@
 -spec names() -> [binary(), ...].
 names() ->
     [<<"calculator">>, <<"text_search">>, <<"summarize">>, <<"fetch_url">>, <<"create_note">>,
-     <<"reindex">>].
+     <<"reindex">>, <<"deep_research">>].
 
 %% @doc Calls a tool on behalf of a session. Never raises: a tool that crashes
 %% is an error of its call, and the session goes on.
@@ -41,8 +41,10 @@ authorized(Tool, _SessionType) ->
 %% time/3 records the duration of a run that crashes too, and lets it crash on.
 -spec execute(binary()) -> {ok, term()} | {error, tool_crashed}.
 execute(Tool) ->
-    try erlmcp_metrics:time(erlmcp_tool_execution_duration_seconds, #{tool => Tool},
-                            fun() -> run(Tool) end) of
+    Run = fun() -> erlmcp_demo_tracing:span(<<"execute_tool ", Tool/binary>>,
+                                            #{attributes => #{'gen_ai.tool.name' => Tool}},
+                                            fun() -> run(Tool) end) end,
+    try erlmcp_metrics:time(erlmcp_tool_execution_duration_seconds, #{tool => Tool}, Run) of
         Result ->
             executed(Tool, success),
             {ok, Result}
@@ -65,22 +67,45 @@ run(<<"calculator">>) ->
     erlmcp_demo_work:cpu(2),
     42;
 run(<<"text_search">>) ->
-    erlmcp_demo_work:wait(4, 0.5),
+    query(<<"SELECT">>, <<"documents">>, fun() -> erlmcp_demo_work:wait(4, 0.5) end),
     erlmcp_demo_work:cpu(40),
     [<<"doc://17">>, <<"doc://23">>];
 run(<<"summarize">>) ->
-    erlmcp_demo_work:cpu(60),
-    erlmcp_demo_work:wait(35, 0.6),
+    query(<<"SELECT">>, <<"documents">>, fun() -> erlmcp_demo_work:cpu(60) end),
+    upstream(<<"POST">>, <<"model.example">>, fun() -> erlmcp_demo_work:wait(35, 0.6) end),
     binary:copy(<<"In short, it depends. ">>, 20);
 run(<<"fetch_url">>) ->
-    erlmcp_demo_work:wait(15, 0.8),
-    case erlmcp_demo_work:chance(0.05) of
-        true -> error(connection_reset);
-        false -> binary:copy(<<"<p>text</p>">>, 100)
-    end;
+    upstream(<<"GET">>, <<"pages.example">>, fun() ->
+        erlmcp_demo_work:wait(15, 0.8),
+        case erlmcp_demo_work:chance(0.05) of
+            true -> error(connection_reset);
+            false -> binary:copy(<<"<p>text</p>">>, 100)
+        end
+    end);
 run(<<"create_note">>) ->
     erlmcp_demo_work:cpu(4),
     erlmcp_demo_registry:add_note(<<"remember the milk">>);
 run(<<"reindex">>) ->
     erlmcp_demo_work:cpu(200),
-    done.
+    done;
+run(<<"deep_research">>) ->
+    %% Longer than anybody waits: erlmcp_demo_victim is killed in here.
+    query(<<"SELECT">>, <<"documents">>, fun() -> erlmcp_demo_work:wait(4, 0.5) end),
+    upstream(<<"POST">>, <<"model.example">>, fun() -> timer:sleep(60000) end).
+
+%% The attributes are those of OpenTelemetry's conventions.
+-spec query(binary(), binary(), fun(() -> Result)) -> Result.
+query(Operation, Table, Fun) ->
+    erlmcp_demo_tracing:span(<<Operation/binary, " ", Table/binary>>, #{
+        kind => client,
+        attributes => #{'db.system.name' => postgresql, 'db.operation.name' => Operation,
+                        'db.collection.name' => Table}
+    }, Fun).
+
+-spec upstream(binary(), binary(), fun(() -> Result)) -> Result.
+upstream(Method, Host, Fun) ->
+    erlmcp_demo_tracing:span(Method, #{
+        kind => client,
+        attributes => #{'http.request.method' => Method, 'server.address' => Host,
+                        'server.port' => 443}
+    }, Fun).

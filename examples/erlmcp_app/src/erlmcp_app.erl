@@ -7,11 +7,12 @@
 
 %% @doc Starts the application, as the guide does.
 %%
-%% The library's own supervisor may run `erlmcp_metrics' already (it does, where
-%% `erlmcp_instrumentation' is among the applications): the call is then
-%% answered with the process that runs, and nothing depends on the answer.
+%% The library's own supervisor may run both processes already (it does, where
+%% `erlmcp_instrumentation' is among the applications): the calls are then
+%% answered with the processes that run, and nothing depends on the answers.
 -spec start(application:start_type(), term()) -> {ok, pid()} | {error, term()}.
 start(_Type, _Args) ->
+    erlmcp_otel_instrumentation:start_link(),
     erlmcp_metrics:start_link(),
     erlmcp_sup:start_link().
 

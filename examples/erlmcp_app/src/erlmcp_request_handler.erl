@@ -1,4 +1,4 @@
-%% @doc Handles requests, and counts and logs each of them.
+%% @doc Handles requests, and traces, counts and logs each of them.
 -module(erlmcp_request_handler).
 -behaviour(gen_server).
 
@@ -40,17 +40,19 @@ handle_cast(_Message, State) ->
 
 -spec handle_request(request()) -> {ok, term()} | {error, method_not_found}.
 handle_request(#{request_id := ReqId} = Req) ->
-    Started = erlang:monotonic_time(millisecond),
-    erlmcp_metrics:record_counter("requests_total", 1, #{}),
-    Result = process_request(Req),
-    Duration = erlang:monotonic_time(millisecond) - Started,
-    Status = status(Result),
-    logger:info("Request processed", #{
-        request_id => ReqId,
-        status => Status,
-        duration_ms => Duration
-    }),
-    Result.
+    erlmcp_otel_instrumentation:trace_request(Req, fun() ->
+        Started = erlang:monotonic_time(millisecond),
+        erlmcp_metrics:record_counter("requests_total", 1, #{}),
+        Result = process_request(Req),
+        Duration = erlang:monotonic_time(millisecond) - Started,
+        Status = status(Result),
+        logger:info("Request processed", #{
+            request_id => ReqId,
+            status => Status,
+            duration_ms => Duration
+        }),
+        Result
+    end).
 
 -spec process_request(request()) -> {ok, term()} | {error, method_not_found}.
 process_request(#{method := <<"ping">>}) -> {ok, #{}};

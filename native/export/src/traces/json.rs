@@ -53,6 +53,7 @@ pub(crate) fn summary(selected: &Selected, stats: TraceRingStats) -> String {
                 "durationNano": trace.duration().to_string(),
                 "spans": trace.spans,
                 "errors": trace.errors,
+                "error": trace.error,
                 "hasRoot": trace.has_root,
             })
         })

@@ -15,6 +15,9 @@ pub(crate) struct List<'a> {
     pub(crate) stats: TraceRingStats,
 }
 
+/// Most of an error's text that a list shows; the page's width may show less.
+const ERROR_CHARS: usize = 200;
+
 const EMPTY: &str = "<div class=\"empty\"><h2>No traces yet</h2>\
      <p>A trace appears here as soon as its first span has ended. To see one, run in the shell \
      of this node:</p>\
@@ -195,6 +198,10 @@ fn push_row(out: &mut String, trace: &TraceSummary, longest: u64) {
             "<span class=\"badge bad\">{}</span>",
             Plural(trace.errors as u64, "error")
         );
+        if !trace.error.is_empty() {
+            let shown: String = trace.error.chars().take(ERROR_CHARS).collect();
+            let _ = write!(out, "<span class=\"why\">{}</span>", Text(&shown));
+        }
     }
     if !trace.has_root {
         let _ = write!(

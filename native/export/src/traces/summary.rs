@@ -22,6 +22,8 @@ pub(crate) struct TraceSummary {
     pub(crate) has_root: bool,
     pub(crate) spans: usize,
     pub(crate) errors: usize,
+    /// What the status of the first span that failed says.
+    pub(crate) error: String,
     /// The begin of the first span and the end of the last one, in nanoseconds
     /// since 1970.
     pub(crate) start: u64,
@@ -119,6 +121,11 @@ impl Gathered<'_> {
             has_root: root.parent.is_none(),
             spans: self.spans.len(),
             errors: glances().filter(|glance| glance.error).count(),
+            error: glances()
+                .filter(|glance| glance.error)
+                .min_by_key(|glance| glance.end)
+                .map(|glance| String::from_utf8_lossy(glance.message).into_owned())
+                .unwrap_or_default(),
             start: glances().map(|glance| glance.start).min()?,
             end: glances().map(|glance| glance.end).max()?,
         })
@@ -146,6 +153,18 @@ mod tests {
         let selected = select(&ring.spans(), &Selection::parse(query).unwrap());
         assert_eq!(selected.all, 5);
         selected.traces.into_iter().map(|trace| trace.name).collect()
+    }
+
+    #[test]
+    fn the_first_failure_is_the_cause() {
+        let ring = TraceRing::new(TraceRingLimits::default());
+        let mut inner = failed(span(1, 2, Some(1), "inner", 10, 5));
+        inner.status.as_mut().unwrap().message = "the cause".into();
+        let fine = span(2, 1, None, "fine", 20, 1);
+        ring.add(b"", b"", &records(&[failed(span(1, 1, None, "outer", 9, 50)), inner, fine]));
+        let selected = select(&ring.spans(), &Selection::default());
+        let errors: Vec<&str> = selected.traces.iter().map(|trace| trace.error.as_str()).collect();
+        assert_eq!(errors, ["the cause", ""]);
     }
 
     #[test]

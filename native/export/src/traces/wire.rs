@@ -64,6 +64,8 @@ pub(crate) struct Glance<'a> {
     pub(crate) start: u64,
     pub(crate) end: u64,
     pub(crate) error: bool,
+    /// Of the status; empty if there is none.
+    pub(crate) message: &'a [u8],
 }
 
 /// Field numbers of `opentelemetry.proto.trace.v1.Span` and its `Status`.
@@ -75,6 +77,7 @@ mod field {
     pub(super) const START: u64 = 7;
     pub(super) const END: u64 = 8;
     pub(super) const STATUS: u64 = 15;
+    pub(super) const STATUS_MESSAGE: u64 = 2;
     pub(super) const STATUS_CODE: u64 = 3;
 }
 
@@ -85,7 +88,8 @@ impl<'a> Glance<'a> {
     /// Nothing when the bytes are no span, or one without ids.
     pub(crate) fn of(mut body: &'a [u8]) -> Option<Self> {
         let (mut trace_id, mut span_id, mut parent) = (None, None, None);
-        let (mut name, mut start, mut end, mut error) = (&[][..], 0, 0, false);
+        let (mut name, mut start, mut end) = (&[][..], 0, 0);
+        let (mut error, mut message) = (false, &[][..]);
         while !body.is_empty() {
             match read_field(&mut body)? {
                 (field::TRACE_ID, Value::Bytes(b)) => {
@@ -100,11 +104,15 @@ impl<'a> Glance<'a> {
                 (field::NAME, Value::Bytes(b)) => name = b,
                 (field::START, Value::Fixed64(n)) => start = n,
                 (field::END, Value::Fixed64(n)) => end = n,
-                (field::STATUS, Value::Bytes(b)) => error = status_code(b)? == ERROR,
+                (field::STATUS, Value::Bytes(b)) => {
+                    let (code, text) = status(b)?;
+                    (error, message) = (code == ERROR, text);
+                }
                 _ => {}
             }
         }
-        Some(Self { trace_id: trace_id?, span_id: span_id?, parent, name, start, end, error })
+        let (trace_id, span_id) = (trace_id?, span_id?);
+        Some(Self { trace_id, span_id, parent, name, start, end, error, message })
     }
 
     /// Nanoseconds from start to end; none when the clock went backwards.
@@ -113,14 +121,17 @@ impl<'a> Glance<'a> {
     }
 }
 
-fn status_code(mut status: &[u8]) -> Option<u64> {
-    let mut code = 0;
+/// Code and message.
+fn status(mut status: &[u8]) -> Option<(u64, &[u8])> {
+    let (mut code, mut message) = (0, &[][..]);
     while !status.is_empty() {
-        if let (field::STATUS_CODE, Value::Varint(n)) = read_field(&mut status)? {
-            code = n;
+        match read_field(&mut status)? {
+            (field::STATUS_CODE, Value::Varint(n)) => code = n,
+            (field::STATUS_MESSAGE, Value::Bytes(text)) => message = text,
+            _ => {}
         }
     }
-    Some(code)
+    Some((code, message))
 }
 
 enum Value<'a> {
