@@ -18,7 +18,7 @@
     spans_of_another_node/1,
     requests_with_atom_keys/1, requests_of_json_rpc/1, requests_of_any_term/1,
     requests_that_fail/1, requests_are_counted/1, requests_and_logger/1,
-    requests_that_continue_a_trace/1, requests_that_end_their_span/1,
+    requests_that_continue_a_trace/1, requests_that_end_their_span/1, requests_after_their_metrics_are_removed/1,
     sessions_and_registry/1,
     start_link_in_any_order/1, samplers/1, the_tail_rule/1, disabled/1,
     processes_that_end/1, reasons_of_ends/1, spans_given_away/1,
@@ -46,7 +46,7 @@ all() ->
      spans_of_another_node,
      requests_with_atom_keys, requests_of_json_rpc, requests_of_any_term,
      requests_that_fail, requests_are_counted, requests_and_logger,
-     requests_that_continue_a_trace, requests_that_end_their_span,
+     requests_that_continue_a_trace, requests_that_end_their_span, requests_after_their_metrics_are_removed,
      sessions_and_registry,
      start_link_in_any_order, samplers, the_tail_rule, disabled,
      processes_that_end, reasons_of_ends, spans_given_away,
@@ -506,8 +506,9 @@ context_to_a_server(_Config) ->
         end)
     end),
     gen_server:stop(Server),
-    ?assertEqual([{<<"{crash,crash}">>, Outer}, {<<"four">>, undefined}, {<<"one">>, Outer},
-                  {<<"outer">>, undefined}, {<<"three">>, Outer}, {<<"two">>, Outer}],
+    ?assertEqual([{<<"four">>, undefined}, {<<"one">>, Outer},
+                  {<<"outer">>, undefined}, {<<"three">>, Outer}, {<<"two">>, Outer},
+                  {<<"{crash,crash}">>, Outer}],
                  lists:sort([{Name, Parent} || #{name := Name, parent_span_id := Parent} <- Spans])).
 
 init([]) -> {ok, []}.
@@ -772,6 +773,15 @@ requests_that_continue_a_trace(_Config) ->
         end)
     end),
     ?assertMatch(#{parent_span_id := OuterId, links := []}, Malformed).
+
+%% Whoever removes the metrics takes nothing from those that follow.
+requests_after_their_metrics_are_removed(_Config) ->
+    ?M:trace_request(#{method => <<"removed">>}, fun() -> ok end),
+    [erlmcp_metrics:remove(Name) || Name <- [erlmcp_requests_total, erlmcp_requests_in_flight,
+                                             erlmcp_request_duration_seconds, erlmcp_errors_total]],
+    ?M:trace_request(#{method => <<"removed">>}, fun() -> ?assertEqual(1, in_flight()), {error, nope} end),
+    ?assertMatch(#{in_flight := 0, success := 0, error := 1, timed := 1, nope := 1},
+                 request_counts(<<"removed">>)).
 
 %% A function may end the request's span before it returns.
 requests_that_end_their_span(_Config) ->
