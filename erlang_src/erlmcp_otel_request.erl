@@ -201,13 +201,19 @@ note(Method, Component) ->
 %% What names a series: bounded, and text.
 -spec label(term()) -> label().
 label(Term) when is_atom(Term) -> Term;
-label(Term) when is_binary(Term), byte_size(Term) =< ?MAX_LABEL_BYTES -> Term;
-label(Term) when is_list(Term) ->
-    case unicode:characters_to_binary(Term) of
+label(Term) when is_binary(Term), byte_size(Term) =< ?MAX_LABEL_BYTES -> utf8(Term);
+label(Term) when is_list(Term) -> utf8(Term);
+label(_Term) -> <<"other">>.
+
+-spec utf8(binary() | list()) -> binary().
+utf8(Term) ->
+    try unicode:characters_to_binary(Term) of
         Text when is_binary(Text), byte_size(Text) =< ?MAX_LABEL_BYTES -> Text;
         _ -> <<"other">>
-    end;
-label(_Term) -> <<"other">>.
+    catch
+        %% A list of other things than characters.
+        error:badarg -> <<"other">>
+    end.
 
 -spec text(term()) -> binary().
 text(Term) when is_binary(Term) -> Term;
