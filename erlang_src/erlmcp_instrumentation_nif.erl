@@ -42,6 +42,7 @@
 -export([span_set_name/2]).
 -export([span_is_open/1]).
 -export([span_give_away/2]).
+-export([request_end/4]).
 -export([span_ids/1]).
 
 %% Tracing
@@ -87,7 +88,7 @@
        configure/1, declare/3, bind/3, value/2, remove/2, remove_all/1, scrape/3, stats/0,
        span_start/3, span_end/1, span_end/2, span_set_attribute/3, span_set_attributes/2,
        span_add_event/4, span_add_link/2, span_set_status/3, span_set_name/2, span_is_open/1,
-       span_give_away/2, span_ids/1,
+       span_give_away/2, request_end/4, span_ids/1,
        tracing_configure/1, span_stats/0, span_watch/1, span_unwatch/0,
        span_owner_down/3,
        exporter_start/2, exporter_stop/1, exporter_flush/1, exporter_stats/0, log_emit/6,
@@ -252,6 +253,13 @@ span_set_status(_Span, _Code, _Message) -> ?NOT_LOADED.
 
 -spec span_set_name(span_context() | undefined, term()) -> boolean().
 span_set_name(_Span, _Name) -> ?NOT_LOADED.
+
+%% Ends the span of a request and counts the request, in one call: a process
+%% that is killed before it is counted by its end. Labels of
+%% `erlmcp_errors_total' if it failed.
+-spec request_end(span_context(), Seconds :: float(), labels(), ErrorLabels :: labels() | nil) ->
+    boolean().
+request_end(_Span, _Seconds, _Labels, _ErrorLabels) -> ?NOT_LOADED.
 
 -spec span_is_open(span_context() | undefined) -> boolean().
 span_is_open(_Span) -> ?NOT_LOADED.

@@ -25,8 +25,10 @@ type(_Class, Reason) when is_atom(Reason), Reason =/= undefined ->
     short(atom_to_binary(Reason));
 type(Class, Reason) when is_tuple(Reason), tuple_size(Reason) > 0 ->
     type(Class, element(1, Reason));
-type(Class, _Reason) ->
-    atom_to_binary(Class).
+type(Class, _Reason) when is_atom(Class) ->
+    atom_to_binary(Class);
+type(_Class, _Reason) ->
+    <<"error">>.
 
 -spec short(binary()) -> binary().
 short(Text) when byte_size(Text) =< ?MAX_TYPE_BYTES -> Text;
@@ -43,29 +45,38 @@ reason_text(Reason) ->
 
 -spec message(error | exit | throw, term()) -> binary().
 message(Class, Reason) ->
-    <<(atom_to_binary(Class))/binary, ": ", (reason_text(Reason))/binary>>.
+    <<(reason_text(Class))/binary, ": ", (reason_text(Reason))/binary>>.
 
 %% Without the arguments of calls: they may be large, or secret.
 -spec stacktrace(term()) -> binary().
 stacktrace(Stack) when is_list(Stack) ->
-    Frames = [[frame(Frame), $\n] || Frame <- lists:sublist(proper(Stack), ?MAX_FRAMES)],
-    unicode:characters_to_binary(Frames);
+    << <<(frame(Frame))/binary, $\n>> || Frame <- proper(Stack, ?MAX_FRAMES) >>;
 stacktrace(_Stack) ->
     <<>>.
 
--spec proper(maybe_improper_list()) -> list().
-proper([Head | Tail]) -> [Head | proper(Tail)];
-proper(_) -> [].
+-spec proper(maybe_improper_list(), non_neg_integer()) -> list().
+proper([Head | Tail], Most) when Most > 0 -> [Head | proper(Tail, Most - 1)];
+proper(_, _Most) -> [].
 
--spec frame(term()) -> iolist().
-frame({Module, Function, Args, Location}) when is_list(Args) ->
-    frame({Module, Function, length(Args), Location});
-frame({Module, Function, Arity, Location}) when is_list(Location) ->
+%% Whoever records an exception by hand may give anything for a frame.
+-spec frame(term()) -> binary().
+frame(Frame) ->
+    try unicode:characters_to_binary(call(Frame)) of
+        Text when is_binary(Text) -> Text;
+        _ -> <<"(not printable)">>
+    catch
+        error:_ -> <<"(not a frame)">>
+    end.
+
+-spec call(tuple()) -> iolist().
+call({Module, Function, Args, Location}) when is_list(Args) ->
+    call({Module, Function, length(Args), Location});
+call({Module, Function, Arity, Location})
+  when is_atom(Module), is_atom(Function), is_integer(Arity) ->
     [io_lib:format("~0tp:~0tp/~0tp", [Module, Function, Arity]) | location(Location)];
-frame({Fun, Args, Location}) when is_list(Args) ->
-    frame({'fun', Fun, length(Args), Location});
-frame(Other) ->
-    io_lib:format("~0tp", [Other], [{chars_limit, 200}]).
+call({Fun, Args, Location}) when is_function(Fun), is_list(Args) ->
+    Arity = length(Args),
+    [io_lib:format("~0tp/~0tp", [Fun, Arity]) | location(Location)].
 
 -spec location(list()) -> iolist().
 location(Location) ->

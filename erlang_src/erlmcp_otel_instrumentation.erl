@@ -213,20 +213,19 @@ trace_request(Request, Fun) ->
     Span = ?NIF:span_start(Name, Outer, Options),
     put(?SPAN, Span),
     Metadata = set_log_metadata(Span),
-    InFlight = erlmcp_otel_request:begins(),
     Begin = erlang:monotonic_time(),
     try Fun() of
         Result ->
             Failure = erlmcp_otel_request:failure(Result),
             note_failure(Span, Failure),
-            leave_request(Span, Outer, Metadata),
-            erlmcp_otel_request:ends(InFlight, Method, Component, Begin, Failure, Span),
+            erlmcp_otel_request:ends(Span, Method, Component, Begin, Failure),
+            leave_request(Outer, Metadata),
             Result
     catch
         Class:Reason:Stack ->
             Failure = note_exception(Span, Class, Reason, Stack),
-            leave_request(Span, Outer, Metadata),
-            erlmcp_otel_request:ends(InFlight, Method, Component, Begin, Failure, Span),
+            erlmcp_otel_request:ends(Span, Method, Component, Begin, Failure),
+            leave_request(Outer, Metadata),
             erlang:raise(Class, Reason, Stack)
     end.
 
@@ -675,13 +674,13 @@ note_failure(Span, {failed, Type, Message}) ->
 note_failure(_Span, none) ->
     ok.
 
--spec leave_request(span(), span() | undefined, logger:metadata() | undefined) -> ok.
-leave_request(Span, Outer, Metadata) ->
+-spec leave_request(span() | undefined, logger:metadata() | undefined) -> ok.
+leave_request(Outer, Metadata) ->
     case Metadata of
         undefined -> logger:unset_process_metadata();
         _ -> logger:set_process_metadata(Metadata)
     end,
-    leave(Span, Outer).
+    restore_span(Outer).
 
 -spec set_log_metadata(span()) -> logger:metadata() | undefined.
 set_log_metadata(Span) ->

@@ -9,8 +9,7 @@
 -export([session/1]).
 -export([registry/1]).
 -export([registry/2]).
--export([begins/0]).
--export([ends/6]).
+-export([ends/5]).
 -export([failure/1]).
 -export([declare_metrics/0]).
 
@@ -29,7 +28,6 @@
 -type label() :: atom() | binary().
 
 -define(NIF, erlmcp_instrumentation_nif).
--define(IN_FLIGHT, {?MODULE, in_flight}).
 -define(MAX_LABEL_BYTES, 128).
 
 %% What is read of a request.
@@ -77,24 +75,15 @@ registry(Operation, ResourceId) ->
     Id = <<"erlmcp.registry.resource_id">>,
     {Name, Options#{attributes := Attributes#{Id => id(ResourceId)}}}.
 
-%% Counts a request as in flight.
--spec begins() -> erlmcp_metrics:series() | erlmcp_metrics:error().
-begins() ->
-    Series = in_flight(),
-    _ = ?NIF:series_add(Series, 1),
-    Series.
-
-%% Counts a request that has ended.
--spec ends(erlmcp_metrics:series() | erlmcp_metrics:error(), label(), label(),
-           Begin :: integer(), failure(), Span :: binary()) -> ok.
-ends(InFlight, Method, Component, Begin, Failure, Span) ->
+%% Ends the span of a request that began at `Begin', and counts it. That it is in
+%% flight is counted where the span starts and ends.
+-spec ends(Span :: binary(), label(), label(), Begin :: integer(), failure()) -> ok.
+ends(Span, Method, Component, Begin, Failure) ->
     Native = erlang:monotonic_time() - Begin,
     Seconds = erlang:convert_time_unit(Native, native, nanosecond) / 1.0e9,
-    _ = ?NIF:series_subtract(InFlight, 1),
     Labels = #{method => Method, status => status(Failure), component => Component},
-    _ = ?NIF:count(erlmcp_requests_total, 1, Labels),
-    _ = ?NIF:observe_traced(erlmcp_request_duration_seconds, Seconds, Labels, Span),
-    count_failure(Failure, Component).
+    _ = ?NIF:request_end(Span, Seconds, Labels, error_labels(Failure, Component)),
+    ok.
 
 %% Whether a result says that the request failed, and how.
 -spec failure(term()) -> failure().
@@ -132,10 +121,11 @@ read(Request) ->
 -spec named(#request{}) -> #request{}.
 named(#request{named = undefined} = Request) ->
     Request;
-named(#request{named = Name, method = <<"prompts/", _/binary>>} = Request) ->
-    with_target(<<"gen_ai.prompt.name">>, Name, Request);
-named(#request{named = Name} = Request) ->
-    with_target(<<"gen_ai.tool.name">>, Name, Request).
+named(#request{named = Name, method = Method} = Request) ->
+    case text(Method) of
+        <<"prompts/", _/binary>> -> with_target(<<"gen_ai.prompt.name">>, Name, Request);
+        _ -> with_target(<<"gen_ai.tool.name">>, Name, Request)
+    end.
 
 -spec field(term(), term(), #request{}) -> #request{}.
 field(_Key, undefined, Request) -> Request;
@@ -175,16 +165,17 @@ add(Key, Value, #request{attributes = Attributes} = Request) ->
 
 -spec with_method(term(), #request{}) -> #request{}.
 with_method(Method, Request) ->
-    Key = case is_http(Method) of
+    Label = label(Method),
+    Key = case is_http(text(Label)) of
         true -> <<"http.request.method">>;
         false -> <<"mcp.method.name">>
     end,
-    (add(Key, Method, Request))#request{method = label(Method)}.
+    (add(Key, Method, Request))#request{method = Label}.
 
--spec is_http(term()) -> boolean().
+-spec is_http(binary()) -> boolean().
 is_http(Method) ->
     lists:member(Method, [<<"GET">>, <<"POST">>, <<"PUT">>, <<"DELETE">>, <<"PATCH">>,
-                          <<"HEAD">>, <<"OPTIONS">>, 'GET', 'POST', 'PUT', 'DELETE']).
+                          <<"HEAD">>, <<"OPTIONS">>]).
 
 -spec with_target(binary(), term(), #request{}) -> #request{}.
 with_target(Key, Name, Request) ->
@@ -216,13 +207,19 @@ note(Method, Component) ->
 %% What names a series: bounded, and text.
 -spec label(term()) -> label().
 label(Term) when is_atom(Term) -> Term;
-label(Term) when is_binary(Term), byte_size(Term) =< ?MAX_LABEL_BYTES -> Term;
-label(Term) when is_list(Term) ->
-    case unicode:characters_to_binary(Term) of
+label(Term) when is_binary(Term), byte_size(Term) =< ?MAX_LABEL_BYTES -> utf8(Term);
+label(Term) when is_list(Term) -> utf8(Term);
+label(_Term) -> <<"other">>.
+
+-spec utf8(binary() | list()) -> binary().
+utf8(Term) ->
+    try unicode:characters_to_binary(Term) of
         Text when is_binary(Text), byte_size(Text) =< ?MAX_LABEL_BYTES -> Text;
         _ -> <<"other">>
-    end;
-label(_Term) -> <<"other">>.
+    catch
+        %% A list of other things than characters.
+        error:badarg -> <<"other">>
+    end.
 
 -spec text(term()) -> binary().
 text(Term) when is_binary(Term) -> Term;
@@ -266,21 +263,6 @@ json_rpc(Error) ->
 status(none) -> success;
 status({failed, _Type, _Message}) -> error.
 
--spec count_failure(failure(), label()) -> ok.
-count_failure(none, _Component) ->
-    ok;
-count_failure({failed, Type, _Message}, Component) ->
-    _ = ?NIF:count(erlmcp_errors_total, 1, #{error_type => Type, component => Component}),
-    ok.
-
-%% The series is found once a node.
--spec in_flight() -> erlmcp_metrics:series() | erlmcp_metrics:error().
-in_flight() ->
-    case persistent_term:get(?IN_FLIGHT, undefined) of
-        undefined ->
-            Series = ?NIF:bind(up_down_counter, erlmcp_requests_in_flight, #{}),
-            persistent_term:put(?IN_FLIGHT, Series),
-            Series;
-        Series ->
-            Series
-    end.
+-spec error_labels(failure(), label()) -> #{atom() => label()} | nil.
+error_labels(none, _Component) -> nil;
+error_labels({failed, Type, _Message}, Component) -> #{error_type => Type, component => Component}.

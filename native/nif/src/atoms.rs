@@ -42,6 +42,10 @@ atoms! {
     consumer = "consumer",
     bytes = "bytes",
     array = "array",
+    nil = "nil",
+    requests = "erlmcp_requests_total",
+    duration = "erlmcp_request_duration_seconds",
+    errors = "erlmcp_errors_total",
 }
 
 static ATOMS: OnceLock<Atoms> = OnceLock::new();

@@ -13,15 +13,21 @@
 use erlmcp_trace::{ArrayWriter, AttributesWriter, MapWriter, OpenSpan, ValueWriter};
 
 use crate::atoms::atoms;
+use crate::printed::push_printed;
 use crate::raw::{CallEnv, RawTerm, TermType};
+use crate::work;
 
 /// Most cells of a list that are read for one value.
 const MAX_CELLS: usize = 65_536;
+/// Most bytes that are read of a name or a message.
+const MAX_TEXT_BYTES: usize = 65_536;
+/// What one attribute costs at least, in steps.
+const ATTRIBUTE_STEPS: usize = 4;
 
 /// Where attributes go: a span, an event or a link.
 pub(crate) trait AttributeSink {
     fn set(&mut self, key: &str, write: impl FnOnce(ValueWriter<'_>));
-    fn drop_one(&mut self);
+    fn drop_some(&mut self, count: usize);
 }
 
 impl AttributeSink for OpenSpan {
@@ -30,8 +36,8 @@ impl AttributeSink for OpenSpan {
         self.set_attribute(key, write);
     }
 
-    fn drop_one(&mut self) {
-        self.drop_attribute();
+    fn drop_some(&mut self, count: usize) {
+        self.drop_attributes(count);
     }
 }
 
@@ -40,8 +46,8 @@ impl AttributeSink for AttributesWriter<'_> {
         self.set_attribute(key, write);
     }
 
-    fn drop_one(&mut self) {
-        self.drop_attribute();
+    fn drop_some(&mut self, count: usize) {
+        self.drop_attributes(count);
     }
 }
 
@@ -60,19 +66,25 @@ pub(crate) fn set_all(
     sink: &mut impl AttributeSink,
     texts: &mut Texts,
 ) -> bool {
-    if env.each_pair(attributes, |key, value| {
-        set_one(env, key, value, sink, texts);
-        true
-    }) {
+    if let Some(size) = env.map_size(attributes) {
+        let mut done = 0;
+        env.each_pair(attributes, |key, value| {
+            set_one(env, key, value, sink, texts);
+            done += 1;
+            work::take(ATTRIBUTE_STEPS)
+        });
+        sink.drop_some(size - done);
         return true;
     }
     let mut rest = attributes;
+    let mut has_steps = true;
     for _ in 0..MAX_CELLS {
         let Some((pair, tail)) = env.get_cell(rest) else { break };
         match env.get_tuple::<2>(pair) {
-            Some([key, value]) => set_one(env, key, value, sink, texts),
-            None => sink.drop_one(),
+            Some([key, value]) if has_steps => set_one(env, key, value, sink, texts),
+            _ => sink.drop_some(1),
         }
+        has_steps &= work::take(ATTRIBUTE_STEPS);
         rest = tail;
     }
     env.is_empty_list(rest)
@@ -90,7 +102,7 @@ pub(crate) fn set_one(
     let Texts { key: text, value: scratch } = texts;
     match text_of(env, key, text) {
         Some(key) => sink.set(key, |writer| write(env, value, writer, scratch)),
-        None => sink.drop_one(),
+        None => sink.drop_some(1),
     }
 }
 
@@ -103,7 +115,7 @@ pub(crate) fn text_of<'a>(
     scratch: &'a mut String,
 ) -> Option<&'a str> {
     if let Some(bytes) = env.get_binary(term) {
-        return std::str::from_utf8(bytes).ok();
+        return beginning(bytes, MAX_TEXT_BYTES);
     }
     scratch.clear();
     if env.push_atom(term, scratch) || push_characters(env, term, scratch) {
@@ -115,7 +127,7 @@ pub(crate) fn text_of<'a>(
 /// Any term as text: as [`text_of`], else as the shell prints it.
 pub(crate) fn shown<'a>(env: CallEnv<'a>, term: RawTerm, scratch: &'a mut String) -> &'a str {
     if let Some(bytes) = env.get_binary(term)
-        && let Ok(text) = std::str::from_utf8(bytes)
+        && let Some(text) = beginning(bytes, MAX_TEXT_BYTES)
     {
         return text;
     }
@@ -124,9 +136,23 @@ pub(crate) fn shown<'a>(env: CallEnv<'a>, term: RawTerm, scratch: &'a mut String
         return scratch;
     }
     if !env.push_atom(term, scratch) && !push_characters(env, term, scratch) {
-        env.push_printed(term, scratch);
+        push_printed(env, term, scratch);
     }
     scratch
+}
+
+/// The text of a binary in UTF-8; of a longer one, that of so many bytes.
+fn beginning(bytes: &[u8], most: usize) -> Option<&str> {
+    let Some(cut) = bytes.get(..most) else { return std::str::from_utf8(bytes).ok() };
+    work::take(cut.len() / 64);
+    match std::str::from_utf8(cut) {
+        Ok(text) => Some(text),
+        // A character that was cut in two.
+        Err(error) if error.error_len().is_none() => {
+            std::str::from_utf8(cut.get(..error.valid_up_to())?).ok()
+        }
+        Err(_) => None,
+    }
 }
 
 /// Appends a list of printable characters; `false`, and nothing is appended,
@@ -134,8 +160,11 @@ pub(crate) fn shown<'a>(env: CallEnv<'a>, term: RawTerm, scratch: &'a mut String
 fn push_characters(env: CallEnv<'_>, term: RawTerm, out: &mut String) -> bool {
     let begin = out.len();
     let mut rest = term;
-    for _ in 0..MAX_CELLS {
+    for cell in 1..=MAX_CELLS {
         let Some((head, tail)) = env.get_cell(rest) else { break };
+        if cell % 16 == 0 && !work::take(1) {
+            break;
+        }
         match head.small().or_else(|| env.get_int(head)).and_then(printable) {
             Some(character) => out.push(character),
             None => {
@@ -168,9 +197,9 @@ pub(crate) fn write(env: CallEnv<'_>, term: RawTerm, to: ValueWriter<'_>, scratc
     }
     match env.type_of(term) {
         TermType::Bitstring => match env.get_binary(term) {
-            Some(bytes) => match std::str::from_utf8(bytes) {
-                Ok(text) => to.string(text),
-                Err(_) => to.bytes(bytes),
+            Some(bytes) => match beginning(bytes, to.most_bytes()) {
+                Some(text) => to.string(text),
+                None => to.bytes(bytes),
             },
             None => write_printed(env, term, to, scratch),
         },
@@ -205,7 +234,7 @@ pub(crate) fn write(env: CallEnv<'_>, term: RawTerm, to: ValueWriter<'_>, scratc
 
 fn write_printed(env: CallEnv<'_>, term: RawTerm, to: ValueWriter<'_>, scratch: &mut String) {
     scratch.clear();
-    env.push_printed(term, scratch);
+    push_printed(env, term, scratch);
     to.string(scratch);
 }
 
@@ -230,7 +259,7 @@ fn write_elements(
     let mut rest = list;
     for _ in 0..MAX_CELLS {
         let Some((head, tail)) = env.get_cell(rest) else { break };
-        if !array.push(|value| write(env, head, value, scratch)) {
+        if !work::take(1) || !array.push(|value| write(env, head, value, scratch)) {
             return;
         }
         rest = tail;
@@ -245,6 +274,6 @@ fn write_pairs(env: CallEnv<'_>, map: RawTerm, out: &mut MapWriter<'_>, scratch:
     let mut text = String::new();
     env.each_pair(map, |key, value| {
         let key = shown(env, key, &mut text);
-        out.insert(key, |writer| write(env, value, writer, scratch))
+        work::take(2) && out.insert(key, |writer| write(env, value, writer, scratch))
     });
 }

@@ -11,6 +11,8 @@ use erlmcp_trace::{
 use crate::raw::{CallEnv, RawTerm};
 
 const FIXED: usize = 16 + 8 + 1 + 8;
+/// Most bytes of a trace state that are believed to be one.
+const MAX_STATE_BYTES: usize = 4_096;
 
 /// A span context that was read.
 #[derive(Debug, Clone, Copy)]
@@ -36,12 +38,19 @@ impl<'a> Context<'a> {
             span_id: SpanId::from_bytes(*span_id)?,
             flags: *flags,
             handle: u64::from_be_bytes(*handle),
-            trace_state: std::str::from_utf8(trace_state).ok()?,
+            trace_state: match trace_state.len() {
+                ..=MAX_STATE_BYTES => std::str::from_utf8(trace_state).ok()?,
+                _ => "",
+            },
         })
     }
 
     pub(crate) fn open_id(&self) -> OpenId {
         OpenId { handle: self.handle, span_id: self.span_id }
+    }
+
+    pub(crate) fn is_recorded(&self) -> bool {
+        self.flags & FLAG_RECORDING != 0
     }
 
     pub(crate) fn is_sampled(&self) -> bool {
@@ -82,6 +91,18 @@ pub(crate) fn make(env: CallEnv<'_>, started: &Started, trace_state: &str) -> Ra
         return env.binary(&fixed);
     }
     env.binary(&[&fixed, trace_state.as_bytes()].concat())
+}
+
+/// A context of this node without its handle: for those that are to have
+/// nothing done to its span.
+pub(crate) fn passed_on(env: CallEnv<'_>, context: &Context<'_>) -> RawTerm {
+    let started = Started {
+        trace_id: context.trace_id,
+        id: OpenId { handle: 0, span_id: context.span_id },
+        sampled: context.is_sampled(),
+        owner_is_new: false,
+    };
+    make(env, &started, context.trace_state)
 }
 
 /// The context of no span: what there is while tracing is disabled.

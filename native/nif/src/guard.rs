@@ -1,4 +1,5 @@
-//! Watches processes: the one that owns the listener, and those with spans.
+//! Watches processes: those that own the listener and the exporter, those with
+//! spans, and the one that learns why these ended.
 //!
 //! A process that is killed runs no `terminate`; the VM still tells a
 //! monitoring resource that it is gone. Then the ports are closed, and its
@@ -23,12 +24,14 @@ use crate::{exporter, listener, owner};
 /// The resource types: made at load, taken over at upgrade.
 static TYPE: AtomicPtr<ErlNifResourceType> = AtomicPtr::new(ptr::null_mut());
 static EXPORTER_OWNER: AtomicPtr<ErlNifResourceType> = AtomicPtr::new(ptr::null_mut());
+static SPAN_WATCHER: AtomicPtr<ErlNifResourceType> = AtomicPtr::new(ptr::null_mut());
 static SPAN_OWNER: AtomicPtr<ErlNifResourceType> = AtomicPtr::new(ptr::null_mut());
 
 /// The objects that monitor the current owners. A monitor does not hold its
 /// object: without this reference both would be gone at once.
 static WATCHING: AtomicPtr<c_void> = AtomicPtr::new(ptr::null_mut());
 static WATCHING_EXPORTER: AtomicPtr<c_void> = AtomicPtr::new(ptr::null_mut());
+static WATCHING_WATCHER: AtomicPtr<c_void> = AtomicPtr::new(ptr::null_mut());
 
 /// Makes the resource types or takes them over. To be called in `load` and in
 /// `upgrade` only. `false` if the VM refuses.
@@ -39,6 +42,12 @@ pub(crate) fn prepare(env: CallEnv<'_>) -> bool {
             c"erlmcp_exporter_owner",
             exporter_owner_down as *const ErlNifResourceDown,
             &EXPORTER_OWNER,
+        )
+        && open_type(
+            env,
+            c"erlmcp_span_watcher",
+            span_watcher_down as *const ErlNifResourceDown,
+            &SPAN_WATCHER,
         )
         && open_type(
             env,
@@ -94,6 +103,12 @@ pub(crate) fn watch_exporter(env: CallEnv<'_>, owner: LocalPid, generation: u64)
     watch_as(&EXPORTER_OWNER, &WATCHING_EXPORTER, env, owner, generation)
 }
 
+/// Has `owner::watcher_is_down` called when the process that tells why others
+/// ended ends itself. `false` if it is gone already.
+pub(crate) fn watch_span_watcher(env: CallEnv<'_>, watcher: LocalPid, generation: u64) -> bool {
+    watch_as(&SPAN_WATCHER, &WATCHING_WATCHER, env, watcher, generation)
+}
+
 fn watch_as(
     kind: &AtomicPtr<ErlNifResourceType>,
     watching: &AtomicPtr<c_void>,
@@ -146,6 +161,18 @@ unsafe extern "C" fn exporter_owner_down(
     let generation = unsafe { object.cast::<u64>().read() };
     // A panic must not leave a C function.
     let _ = catch_unwind(|| exporter::owner_is_down(generation));
+}
+
+unsafe extern "C" fn span_watcher_down(
+    _env: *mut ErlNifEnv,
+    object: *mut c_void,
+    _pid: *const ErlNifPid,
+    _monitor: *const ErlNifMonitor,
+) {
+    // SAFETY: the object is one that `watch_span_watcher` made.
+    let generation = unsafe { object.cast::<u64>().read() };
+    // A panic must not leave a C function.
+    let _ = catch_unwind(|| owner::watcher_is_down(generation));
 }
 
 /// Has `owner::is_down` called when a process with spans ends. `false` if it

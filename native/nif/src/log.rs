@@ -8,14 +8,15 @@ use crate::context::Context;
 use crate::exporter::logs;
 use crate::raw::{CallEnv, RawTerm};
 use crate::state::{Tracing, thread};
+use crate::work;
 
 impl AttributeSink for LogRecord {
     fn set(&mut self, key: &str, write: impl FnOnce(ValueWriter<'_>)) {
         self.set_attribute(key, write);
     }
 
-    fn drop_one(&mut self) {
-        self.drop_attribute();
+    fn drop_some(&mut self, count: usize) {
+        self.drop_attributes(count);
     }
 }
 
@@ -31,6 +32,7 @@ pub(crate) fn emit(
     env: CallEnv<'_>,
     [time, severity, severity_text, body, attributes, span]: [RawTerm; 6],
 ) -> RawTerm {
+    work::begin();
     let atoms = atoms();
     let Some(mut tracing) = thread().tracing() else { return atoms.false_ };
     let Tracing { tracer, texts, logging } = &mut *tracing;
@@ -48,7 +50,7 @@ pub(crate) fn emit(
     let scratch = &mut texts.value;
     logging.record.begin(&head, SpanLimits::default(), |to| write(env, body, to, scratch));
     if !set_all(env, attributes, &mut logging.record, texts) {
-        logging.record.drop_attribute();
+        logging.record.drop_attributes(1);
     }
     let producer = logging.producer.get_or_insert_with(|| logs().producer());
     if producer.push(logging.record.finish()).is_ok() { atoms.true_ } else { atoms.false_ }

@@ -4,15 +4,16 @@
 //! a process of the library waits for the reason (`watch_owners`), ending the
 //! spans is left to it, for as long as it lives.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use erlmcp_metrics::{Kind, LabelSet, MetricName};
 use erlmcp_trace::{OpenSpan, StatusCode};
 use parking_lot::Mutex;
 
 use crate::guard;
 use crate::raw::{CallEnv, LocalPid};
-use crate::state::{Thread, registry, thread, tracer};
+use crate::request;
+use crate::state::{Thread, thread, tracer};
 
 /// Processes that have ended and whose reason somebody will tell.
 static AWAITED: Mutex<Vec<(u64, Instant)>> = Mutex::new(Vec::new());
@@ -38,11 +39,15 @@ pub(crate) fn watch(env: CallEnv<'_>, pid: LocalPid) -> bool {
 
 /// The VM says that a process is gone. Called on a scheduler.
 pub(crate) fn is_down(thread: &Thread, owner: u64) {
-    if tracer().is_watched(owner) {
-        AWAITED.lock().push((owner, Instant::now()));
-    } else {
-        end_spans(thread, owner, UNKNOWN);
+    {
+        // Under the lock: nobody stops waiting in between.
+        let mut awaited = AWAITED.lock();
+        if tracer().is_watched(owner) {
+            awaited.push((owner, Instant::now()));
+            return;
+        }
     }
+    end_spans(thread, owner, UNKNOWN);
 }
 
 /// Somebody knows why a process has ended.
@@ -54,19 +59,40 @@ pub(crate) fn is_down_because(owner: u64, end: End<'_>) -> usize {
 /// Ends the spans of those for which no reason has come in time, or at once
 /// if `now`: nobody tells reasons any more.
 pub(crate) fn give_up_waiting(now: bool) {
-    if now {
-        tracer().unwatch_owners();
-    }
     let mut overdue = Vec::new();
-    AWAITED.lock().retain(|(owner, since)| {
-        let is_due = now || since.elapsed() >= PATIENCE;
-        if is_due {
-            overdue.push(*owner);
+    {
+        let mut awaited = AWAITED.lock();
+        if now {
+            tracer().unwatch_owners();
         }
-        !is_due
-    });
+        awaited.retain(|(owner, since)| {
+            let is_due = now || since.elapsed() >= PATIENCE;
+            if is_due {
+                overdue.push(*owner);
+            }
+            !is_due
+        });
+    }
     for owner in overdue {
         end_spans(thread(), owner, UNKNOWN);
+    }
+}
+
+/// The process that tells reasons, by number: the last one counts.
+static WATCHER: AtomicU64 = AtomicU64::new(0);
+
+/// A process begins to tell reasons; what the one before it was waited for is
+/// lost. `false` if the process is gone.
+pub(crate) fn watcher_begins(env: CallEnv<'_>, watcher: LocalPid) -> bool {
+    let generation = WATCHER.fetch_add(1, Ordering::Relaxed) + 1;
+    give_up_waiting(true);
+    guard::watch_span_watcher(env, watcher, generation)
+}
+
+/// The process that tells reasons is gone, whatever way.
+pub(crate) fn watcher_is_down(generation: u64) {
+    if WATCHER.load(Ordering::Relaxed) == generation {
+        give_up_waiting(true);
     }
 }
 
@@ -83,7 +109,7 @@ fn end_spans(thread: &Thread, owner: u64, end: End<'_>) -> usize {
         })
     });
     for (note, seconds) in requests {
-        record_request(thread, &note, seconds, end.error_type);
+        request::count_abandoned(thread, &note, seconds, end.error_type);
     }
     ended
 }
@@ -94,34 +120,5 @@ fn mark(span: &mut OpenSpan, end: End<'_>) {
     span.set_attribute("error.type", |value| value.string(end.error_type));
     if let Some(reason) = end.reason {
         span.set_attribute("erlmcp.exit.reason", |value| value.string(reason));
-    }
-}
-
-/// Counts a request whose process ended in its midst, as
-/// `erlmcp_otel_instrumentation:trace_request/2` counts those that end by
-/// themselves. The note is its method and its component.
-fn record_request(thread: &Thread, note: &str, seconds: f64, error_type: &str) {
-    let (method, component) = note.split_once('\0').unwrap_or((note, "server"));
-    let request = [("component", component), ("method", method), ("status", "error")];
-    let recorder = &thread.recorder;
-    let series = |kind, name, labels: &[(&str, &str)]| {
-        let name = MetricName::new(name).ok()?;
-        let labels = LabelSet::from_pairs(labels.iter().copied()).ok()?;
-        registry().series(kind, &name, &labels).ok().map(|bound| bound.id)
-    };
-    // A name that the application has taken for another kind is refused, as
-    // it is in Erlang.
-    if let Some(id) = series(Kind::Counter, "erlmcp_requests_total", &request) {
-        let _ = recorder.add_int(id, 1);
-    }
-    if let Some(id) = series(Kind::Histogram, "erlmcp_request_duration_seconds", &request) {
-        let _ = recorder.observe(id, seconds);
-    }
-    let error = [("component", component), ("error_type", error_type)];
-    if let Some(id) = series(Kind::Counter, "erlmcp_errors_total", &error) {
-        let _ = recorder.add_int(id, 1);
-    }
-    if let Some(id) = series(Kind::UpDownCounter, "erlmcp_requests_in_flight", &[]) {
-        let _ = recorder.add_int(id, -1);
     }
 }

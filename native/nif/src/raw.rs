@@ -14,9 +14,9 @@ use rustler::sys::{
     ErlNifBinary, ErlNifCharEncoding, ErlNifEnv, ErlNifHash, ErlNifMapIterator,
     ErlNifMapIteratorEntry, ErlNifPid, ErlNifTerm, ErlNifTermType, enif_alloc_env, enif_clear_env,
     enif_free_env, enif_get_atom, enif_get_atom_length, enif_get_double, enif_get_int64,
-    enif_get_list_cell, enif_get_local_pid, enif_get_map_size, enif_get_tuple, enif_get_uint64,
-    enif_hash, enif_inspect_binary, enif_is_atom, enif_is_identical, enif_is_list, enif_is_number,
-    enif_make_atom_len, enif_make_copy, enif_make_double, enif_make_int64,
+    enif_get_list_cell, enif_get_local_pid, enif_get_map_size, enif_get_map_value, enif_get_tuple,
+    enif_get_uint64, enif_hash, enif_inspect_binary, enif_is_atom, enif_is_identical, enif_is_list,
+    enif_is_number, enif_make_atom_len, enif_make_copy, enif_make_double, enif_make_int64,
     enif_make_list_from_array, enif_make_map_from_arrays, enif_make_new_binary,
     enif_make_tuple_from_array, enif_make_uint64, enif_map_iterator_create,
     enif_map_iterator_destroy, enif_map_iterator_get_pair, enif_map_iterator_next,
@@ -196,7 +196,48 @@ impl<'a> CallEnv<'a> {
         }
     }
 
-    /// Appends a term as the shell prints it, cut to about a thousand bytes.
+    /// How long a term is in the external format.
+    pub(crate) fn external_size(self, term: RawTerm) -> Option<usize> {
+        let mut binary = MaybeUninit::<ErlNifBinary>::uninit();
+        // SAFETY: on success the structure is filled in and ours to release,
+        // which is done once.
+        unsafe {
+            if enif_term_to_binary(self.env, term.0, binary.as_mut_ptr()) == 0 {
+                return None;
+            }
+            let mut binary = binary.assume_init();
+            let size = binary.size;
+            enif_release_binary(&raw mut binary);
+            Some(size)
+        }
+    }
+
+    /// The elements of a tuple; none of another term.
+    pub(crate) fn tuple_elements(self, term: RawTerm) -> &'a [RawTerm] {
+        let mut arity: c_int = 0;
+        let mut elements = std::ptr::null();
+        // SAFETY: both are written only on success.
+        let found = unsafe { enif_get_tuple(self.env, term.0, &raw mut arity, &raw mut elements) };
+        match usize::try_from(arity) {
+            // SAFETY: the VM gave a pointer to `arity` terms, which stay in
+            // place during the call; `RawTerm` is a transparent `ErlNifTerm`.
+            Ok(arity) if found != 0 && arity > 0 => unsafe {
+                std::slice::from_raw_parts(elements.cast::<RawTerm>(), arity)
+            },
+            _ => &[],
+        }
+    }
+
+    /// The value of a key in a map.
+    pub(crate) fn get_value(self, map: RawTerm, key: RawTerm) -> Option<RawTerm> {
+        let mut value = map.0;
+        // SAFETY: `value` is written only on success, and initialised anyway.
+        (unsafe { enif_get_map_value(self.env, map.0, key.0, &raw mut value) } != 0)
+            .then_some(RawTerm(value))
+    }
+
+    /// Appends an atom, a pid or the like as the shell prints it. Of large
+    /// terms all is read: `printed.rs` is for them.
     pub(crate) fn push_printed(self, term: RawTerm, out: &mut String) {
         let mut buffer = [0_u8; PRINTED_BYTES];
         // SAFETY: the buffer's size is given, and the format takes one term.

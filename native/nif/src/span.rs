@@ -10,7 +10,16 @@ use crate::attribute::{Texts, set_all, set_one, shown};
 use crate::context::{self, Context};
 use crate::owner;
 use crate::raw::{CallEnv, RawTerm};
+use crate::request;
 use crate::state::{Thread, Tracing, thread};
+use crate::work;
+
+/// Options beyond which each is looked up: whatever else the map has.
+const MAX_OPTIONS: usize = 16;
+/// Most links that are looked at.
+const MAX_LINKS: usize = 65_536;
+/// What one link costs, in steps.
+const LINK_STEPS: usize = 4;
 
 /// What the options of a start say.
 #[derive(Debug, Clone, Copy, Default)]
@@ -27,24 +36,39 @@ impl Options {
     #[inline]
     fn read(env: CallEnv<'_>, options: RawTerm) -> Self {
         let mut read = Self::default();
-        let atoms = atoms();
-        env.each_pair(options, |key, value| {
-            if key == atoms.attributes {
-                read.attributes = Some(value);
-            } else if key == atoms.kind {
-                read.kind = kind(value);
-            } else if key == atoms.links {
-                read.links = Some(value);
-            } else if key == atoms.parent {
-                read.parent = Some(value);
-            } else if key == atoms.start_time {
-                read.start_ns = env.get_uint(value);
-            } else if key == atoms.note {
-                read.note = Some(value);
+        if env.map_size(options).is_some_and(|size| size > MAX_OPTIONS) {
+            let atoms = atoms();
+            let keys = [atoms.attributes, atoms.kind, atoms.links, atoms.parent];
+            for key in keys.into_iter().chain([atoms.start_time, atoms.note]) {
+                if let Some(value) = env.get_value(options, key) {
+                    read.set(env, key, value);
+                }
             }
+            return read;
+        }
+        env.each_pair(options, |key, value| {
+            read.set(env, key, value);
             true
         });
         read
+    }
+
+    #[inline]
+    fn set(&mut self, env: CallEnv<'_>, key: RawTerm, value: RawTerm) {
+        let atoms = atoms();
+        if key == atoms.attributes {
+            self.attributes = Some(value);
+        } else if key == atoms.kind {
+            self.kind = kind(value);
+        } else if key == atoms.links {
+            self.links = Some(value);
+        } else if key == atoms.parent {
+            self.parent = Some(value);
+        } else if key == atoms.start_time {
+            self.start_ns = env.get_uint(value);
+        } else if key == atoms.note {
+            self.note = Some(value);
+        }
     }
 }
 
@@ -62,10 +86,14 @@ fn kind(term: RawTerm) -> SpanKind {
 /// `span_start(Name, Current, Options) -> Context`.
 #[inline]
 pub(crate) fn start(env: CallEnv<'_>, [name, current, options]: [RawTerm; 3]) -> RawTerm {
+    work::begin();
     let thread = thread();
+    let options = Options::read(env, options);
+    if options.note.is_some() {
+        request::in_flight(thread, 1);
+    }
     let Some(mut tracing) = thread.tracing() else { return context::invalid(env) };
     let Tracing { tracer, texts, .. } = &mut *tracing;
-    let options = Options::read(env, options);
     let parent_term = options.parent.unwrap_or(current);
     let parent = Context::read(env, parent_term);
     let Some(pid) = env.self_pid() else { return context::invalid(env) };
@@ -85,7 +113,12 @@ pub(crate) fn start(env: CallEnv<'_>, [name, current, options]: [RawTerm; 3]) ->
     texts.key = name_text;
     drop(tracing);
     let Some(started) = started else {
-        return if parent.is_some() { parent_term } else { context::invalid(env) };
+        return match parent {
+            // What is done to the span that is not there is not done to its parent.
+            Some(parent) if parent.handle != 0 => context::passed_on(env, &parent),
+            Some(_) => parent_term,
+            None => context::invalid(env),
+        };
     };
     if started.owner_is_new && !owner::watch(env, pid) {
         // The process is being ended at this moment: so is the span.
@@ -99,11 +132,18 @@ fn fill(env: CallEnv<'_>, options: &Options, span: &mut OpenSpan, texts: &mut Te
     if let Some(attributes) = options.attributes
         && !set_all(env, attributes, span, texts)
     {
-        span.drop_attribute();
+        span.drop_attributes(1);
     }
     let mut rest = options.links;
-    while let Some((link, tail)) = rest.and_then(|list| env.get_cell(list)) {
-        add_one_link(env, link, span, texts);
+    let mut has_steps = true;
+    for _ in 0..MAX_LINKS {
+        let Some((link, tail)) = rest.and_then(|list| env.get_cell(list)) else { break };
+        if has_steps {
+            add_one_link(env, link, span, texts);
+        } else {
+            span.drop_links(1);
+        }
+        has_steps &= work::take(LINK_STEPS);
         rest = Some(tail);
     }
 }
@@ -114,7 +154,7 @@ fn add_one_link(env: CallEnv<'_>, link: RawTerm, span: &mut OpenSpan, texts: &mu
         Some([context, attributes]) => (context, Some(attributes)),
         None => (link, None),
     };
-    let Some(context) = Context::read(env, context) else { return span.drop_link() };
+    let Some(context) = Context::read(env, context) else { return span.drop_links(1) };
     let link = Link {
         trace_id: context.trace_id,
         span_id: context.span_id,
@@ -126,7 +166,7 @@ fn add_one_link(env: CallEnv<'_>, link: RawTerm, span: &mut OpenSpan, texts: &mu
         if let Some(attributes) = attributes
             && !set_all(env, attributes, writer, texts)
         {
-            writer.drop_attribute();
+            writer.drop_attributes(1);
         }
     });
 }
@@ -138,6 +178,7 @@ fn change(
     span: RawTerm,
     change: impl FnOnce(&mut OpenSpan, &mut Texts),
 ) -> RawTerm {
+    work::begin();
     let found =
         Context::read(env, span).filter(|context| context.handle != 0).and_then(|context| {
             let mut tracing = thread().tracing()?;
@@ -157,7 +198,7 @@ pub(crate) fn set_attribute(env: CallEnv<'_>, [span, key, value]: [RawTerm; 3]) 
 pub(crate) fn set_attributes(env: CallEnv<'_>, [span, attributes]: [RawTerm; 2]) -> RawTerm {
     change(env, span, |span, texts| {
         if !set_all(env, attributes, span, texts) {
-            span.drop_attribute();
+            span.drop_attributes(1);
         }
     })
 }
@@ -173,7 +214,7 @@ pub(crate) fn add_event(env: CallEnv<'_>, [span, name, attributes, time]: [RawTe
         let name = shown(env, name, &mut text);
         span.add_event(name, now_ns, |writer| {
             if !set_all(env, attributes, writer, texts) {
-                writer.drop_attribute();
+                writer.drop_attributes(1);
             }
         });
     })
@@ -220,14 +261,26 @@ pub(crate) fn end_with_time(env: CallEnv<'_>, [span, time]: [RawTerm; 2]) -> Raw
 
 #[inline]
 fn end_at(env: CallEnv<'_>, span: RawTerm, end_ns: Option<u64>) -> RawTerm {
-    let ended =
-        Context::read(env, span).filter(|context| context.handle != 0).is_some_and(|context| {
-            thread()
-                .tracing()
-                .is_some_and(|mut tracing| tracing.tracer.end(context.open_id(), end_ns, |_| ()))
-        });
     let atoms = atoms();
-    if ended { atoms.true_ } else { atoms.false_ }
+    if end_open(env, span, end_ns) { atoms.true_ } else { atoms.false_ }
+}
+
+/// Ends a span; a request is then no longer in flight. `false` if it is not
+/// open.
+#[inline]
+pub(crate) fn end_open(env: CallEnv<'_>, span: RawTerm, end_ns: Option<u64>) -> bool {
+    let Some(context) = Context::read(env, span).filter(|context| context.handle != 0) else {
+        return false;
+    };
+    let thread = thread();
+    let Some(mut tracing) = thread.tracing() else { return false };
+    let mut is_request = false;
+    let ended =
+        tracing.tracer.end(context.open_id(), end_ns, |span| is_request = !span.note().is_empty());
+    if is_request {
+        request::in_flight(thread, -1);
+    }
+    ended
 }
 
 /// `span_give_away(Context, Pid) -> boolean()`.

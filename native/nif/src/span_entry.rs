@@ -49,6 +49,7 @@ entry_points! {
     span_set_name/2 = span::set_name, c"span_set_name";
     span_is_open/1 = span::is_open, c"span_is_open";
     span_ids/1 = crate::context::ids, c"span_ids";
+    request_end/4 = crate::request::end, c"request_end";
     log_emit/6 = crate::log::emit, c"log_emit";
     span_give_away/2 = span::give_away, c"span_give_away";
 }

@@ -86,7 +86,7 @@ const EXACT_INTEGERS: f64 = 9_007_199_254_740_992.0;
 /// Appends a float as Erlang's `float_to_binary(X, [short])`: the shortest
 /// digits that read back as the same float, without an exponent where that is
 /// no longer. The two zeros are one: they are `=:=` before OTP 27.
-fn push_float(x: f64, out: &mut String) {
+pub(crate) fn push_float(x: f64, out: &mut String) {
     let x = if x == 0.0 { 0.0 } else { x };
     let mut scientific = format!("{x:e}");
     if !scientific.contains('.')

@@ -5,7 +5,7 @@ use rustler::{Binary, Env, NifMap, Term};
 use erlmcp_trace::{QueueLimits, Sampler, SpanLimits, TailRule, TracerConfig};
 
 use crate::cold::bad_option;
-use crate::owner::{End, give_up_waiting, is_down_because};
+use crate::owner::{End, give_up_waiting, is_down_because, watcher_begins};
 use crate::raw::{CallEnv, LocalPid, RawTerm};
 use crate::state::tracer;
 
@@ -119,10 +119,13 @@ fn span_watch<'a>(env: Env<'a>, age_ms: u64) -> Vec<Term<'a>> {
         .collect()
 }
 
-/// A new process asks for reasons: what the one before it waited for is lost.
+/// The calling process asks for reasons from now on: what the one before it
+/// waited for is lost.
 #[rustler::nif(schedule = "DirtyCpu")]
 fn span_unwatch<'a>(env: Env<'a>) -> Term<'a> {
-    give_up_waiting(true);
+    let call = CallEnv::of(env);
+    // One that is gone has told nothing, and another comes.
+    let _ = call.self_pid().is_some_and(|watcher| watcher_begins(call, watcher));
     rustler::types::atom::ok().to_term(env)
 }
 

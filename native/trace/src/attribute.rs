@@ -3,6 +3,8 @@
 //! `KeyValue`, `AnyValue`, `ArrayValue` and `KeyValueList` of
 //! `opentelemetry/proto/common/v1/common.proto`.
 
+use std::collections::BTreeSet;
+
 use crate::limits::{MAX_DEPTH, MAX_KEY_BYTES, SpanLimits};
 use crate::wire::{push_bytes, push_fixed64, push_message, push_uint};
 
@@ -21,6 +23,14 @@ impl<'a> ValueWriter<'a> {
     /// which on nothing more is begun.
     pub(crate) fn new(out: &'a mut Vec<u8>, length: usize, end: usize) -> Self {
         Self { out, length, end, depth: 0 }
+    }
+
+    /// How many bytes of a text can matter: more is cut, or does not fit.
+    #[must_use]
+    pub fn most_bytes(&self) -> usize {
+        let room = self.end.saturating_sub(self.out.len());
+        // A character takes four bytes at most.
+        self.length.saturating_mul(4).min(room).saturating_add(4)
     }
 
     /// Text; what exceeds the limit is cut.
@@ -59,7 +69,7 @@ impl<'a> ValueWriter<'a> {
 
     /// Values by key.
     pub fn map(self, write: impl FnOnce(&mut MapWriter<'_>)) {
-        self.nested(6, |writer| write(&mut MapWriter { writer, keys: Vec::new() }));
+        self.nested(6, |writer| write(&mut MapWriter { writer, keys: BTreeSet::new() }));
     }
 
     fn nested(self, field: u32, write: impl FnOnce(ValueWriter<'_>)) {
@@ -98,17 +108,17 @@ impl ArrayWriter<'_> {
 #[derive(Debug)]
 pub struct MapWriter<'a> {
     writer: ValueWriter<'a>,
-    keys: Vec<String>,
+    keys: BTreeSet<String>,
 }
 
 impl MapWriter<'_> {
     /// Appends a pair, unless the key is there already; `false` when there is
     /// no more room.
     pub fn insert(&mut self, key: &str, write: impl FnOnce(ValueWriter<'_>)) -> bool {
-        if self.keys.iter().any(|known| known == key) {
+        if self.keys.contains(key) {
             return true;
         }
-        self.keys.push(key.to_owned());
+        self.keys.insert(key.to_owned());
         let ValueWriter { out, length, end, depth } = &mut self.writer;
         let (length, end, depth) = (*length, *end, *depth);
         let fits = out.len() < end;
@@ -157,9 +167,9 @@ impl Attributes {
         self.dropped
     }
 
-    /// Counts one that is left out.
-    pub(crate) fn drop_one(&mut self) {
-        self.dropped += 1;
+    /// Counts those that are left out.
+    pub(crate) fn drop_some(&mut self, count: usize) {
+        self.dropped = self.dropped.saturating_add(u32::try_from(count).unwrap_or(u32::MAX));
     }
 
     /// Writes an attribute as field `field` of the message that `out` ends
@@ -180,7 +190,7 @@ impl Attributes {
         }
         let has_room = self.written.len() < limit as usize && out.len() < limits.bytes;
         if !has_room || key.is_empty() || key.len() > MAX_KEY_BYTES {
-            self.dropped += 1;
+            self.drop_some(1);
             return;
         }
         let start = out.len();
@@ -193,7 +203,7 @@ impl Attributes {
         // An array or a map stops where the span is full: it is not whole then.
         if out.len() >= limits.bytes {
             out.truncate(start);
-            self.dropped += 1;
+            self.drop_some(1);
             return;
         }
         self.written.push(Written {

@@ -86,9 +86,9 @@ impl LogRecord {
         attributes.set(bytes, field::ATTRIBUTES, limits.attributes, limits, key, write);
     }
 
-    /// Counts an attribute that could not be understood.
-    pub fn drop_attribute(&mut self) {
-        self.attributes.drop_one();
+    /// Counts attributes that are left out.
+    pub fn drop_attributes(&mut self, count: usize) {
+        self.attributes.drop_some(count);
     }
 
     /// The whole record.

@@ -175,9 +175,9 @@ impl OpenSpan {
         attributes.set(bytes, field::ATTRIBUTES, limits.attributes, limits, key, write);
     }
 
-    /// Counts attributes that could not be understood.
-    pub fn drop_attribute(&mut self) {
-        self.attributes.drop_one();
+    /// Counts attributes that are left out.
+    pub fn drop_attributes(&mut self, count: usize) {
+        self.attributes.drop_some(count);
     }
 
     /// Adds an event.
@@ -213,7 +213,7 @@ impl OpenSpan {
         attributes: impl FnOnce(&mut AttributesWriter<'_>),
     ) {
         if self.links >= self.limits.links || !self.has_room() {
-            self.dropped_links += 1;
+            self.drop_links(1);
             return;
         }
         let start = self.bytes.len();
@@ -237,9 +237,10 @@ impl OpenSpan {
         }
     }
 
-    /// Counts links that could not be understood.
-    pub fn drop_link(&mut self) {
-        self.dropped_links += 1;
+    /// Counts links that are left out.
+    pub fn drop_links(&mut self, count: usize) {
+        let count = u32::try_from(count).unwrap_or(u32::MAX);
+        self.dropped_links = self.dropped_links.saturating_add(count);
     }
 
     /// Sets the status. `Ok` is final, `Unset` changes nothing, and only
@@ -361,8 +362,8 @@ impl AttributesWriter<'_> {
         attributes.set(out, *field, *limit, limits, key, write);
     }
 
-    /// Counts an attribute that could not be understood.
-    pub fn drop_attribute(&mut self) {
-        self.attributes.drop_one();
+    /// Counts attributes that are left out.
+    pub fn drop_attributes(&mut self, count: usize) {
+        self.attributes.drop_some(count);
     }
 }
