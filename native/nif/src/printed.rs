@@ -9,6 +9,8 @@ use crate::work;
 
 /// Longest text of a term, in bytes.
 const MAX_BYTES: usize = 1_024;
+/// Bytes that are printed in one step.
+const BYTES_A_STEP: usize = 4;
 /// Deepest nesting that is shown.
 const MAX_DEPTH: u8 = 32;
 /// Largest integer whose digits are shown, in bytes of its external format.
@@ -16,13 +18,15 @@ const MAX_INTEGER_BYTES: usize = 256;
 
 /// Appends a term.
 pub(crate) fn push_printed(env: CallEnv<'_>, term: RawTerm, out: &mut String) {
-    let end = out.len() + MAX_BYTES;
+    let begin = out.len();
+    let end = begin + MAX_BYTES;
     let mut printer = Printer { env, out, end };
     if printer.term(term, 0).is_none() {
         let cut = (0..=end.min(out.len())).rev().find(|at| out.is_char_boundary(*at));
         out.truncate(cut.unwrap_or(0));
         out.push_str("...");
     }
+    work::take(out.len().saturating_sub(begin) / BYTES_A_STEP);
 }
 
 struct Printer<'a> {
