@@ -257,7 +257,7 @@ fn threads_agree_on_every_span() {
             std::thread::spawn(move || {
                 let mut local = tracer.local();
                 for n in 0..SPANS {
-                    let owner = thread << 32 | n / 100;
+                    let owner = (thread << 32) | n / 100;
                     let span = start(&mut local, "x", None, owner);
                     to_change.send(span).unwrap();
                     if n % 100 == 99 && n % 200 == 99 {
