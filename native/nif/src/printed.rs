@@ -198,17 +198,18 @@ impl Printer<'_> {
         env.each_pair(term, |key, value| {
             let comma = if is_first { "" } else { "," };
             is_first = false;
-            let mut pair = || {
-                self.text(comma)?;
-                self.term(key, depth + 1)?;
-                self.text(" => ")?;
-                self.term(value, depth + 1)
-            };
-            printed = pair();
+            printed = self.pair(comma, key, value, depth + 1);
             printed.is_some()
         });
         printed?;
         self.text("}")
+    }
+
+    fn pair(&mut self, comma: &str, key: RawTerm, value: RawTerm, depth: u8) -> Printed {
+        self.text(comma)?;
+        self.term(key, depth)?;
+        self.text(" => ")?;
+        self.term(value, depth)
     }
 }
 

@@ -4,13 +4,14 @@ use std::collections::{BTreeSet, HashMap};
 use std::time::{Duration, Instant};
 
 use erlmcp_trace::TraceId;
+use foldhash::fast::RandomState;
 
 use crate::traces::ring::{Room, StoredSpan};
 
 /// Traces, of which the one with the lowest rank makes room for others.
 #[derive(Debug)]
 pub(crate) struct Kept {
-    traces: HashMap<TraceId, KeptTrace>,
+    traces: HashMap<TraceId, KeptTrace, RandomState>,
     by_rank: BTreeSet<(u64, TraceId)>,
     held: Room,
     limit: Room,
@@ -36,7 +37,7 @@ const SWEEP_EVERY: Duration = Duration::from_secs(60);
 impl Kept {
     pub(crate) fn new(limit: Room, keep_for: Option<Duration>) -> Self {
         Self {
-            traces: HashMap::new(),
+            traces: HashMap::default(),
             by_rank: BTreeSet::new(),
             held: Room::default(),
             limit,

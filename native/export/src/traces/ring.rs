@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use erlmcp_trace::{Records, TraceId};
+use foldhash::fast::RandomState;
 use parking_lot::Mutex;
 
 use crate::traces::kept::Kept;
@@ -68,7 +69,7 @@ struct Held {
     recent: VecDeque<StoredSpan>,
     recent_room: Room,
     /// What is known of the traces that have spans in `recent`.
-    traces: HashMap<TraceId, Known>,
+    traces: HashMap<TraceId, Known, RandomState>,
     errors: Kept,
     slowest: Kept,
     origin: Option<Arc<Origin>>,
@@ -149,7 +150,7 @@ impl TraceRing {
         let held = Held {
             recent: VecDeque::new(),
             recent_room: Room::default(),
-            traces: HashMap::new(),
+            traces: HashMap::default(),
             errors: Kept::new(limit / KEPT_SHARE, None),
             slowest: Kept::new(limit / KEPT_SHARE, Some(SLOW_KEPT_FOR)),
             origin: None,
