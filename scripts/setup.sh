@@ -13,7 +13,7 @@ groups:
   build   Erlang/OTP, rebar3, a C linker           (make demo)
   test    Prometheus, promtool, PropEr, Python,
           OTLP collectors, Chromium                (make test)
-  bench   prometheus.erl, the rival in the benches (make bench)
+  bench   prometheus.erl, the rival in the benches, and the Collector (make bench)
   lint    shellcheck, shfmt                        (make lint)
 
 Without a group: build.
@@ -97,6 +97,11 @@ group_build() {
   fi
 }
 
+# Wants Go; what needs it is skipped without.
+need_collector() {
+  "$here/scripts/fetch-collector.sh" || say "going on without the OpenTelemetry Collector"
+}
+
 # PropEr is a Debian package here: hex.pm is not needed for anything.
 group_test() {
   group_build
@@ -104,7 +109,7 @@ group_test() {
   # Newer versions than Debian 12's. Where they cannot be had the tests count
   # them as skipped.
   "$here/scripts/fetch-prometheus.sh" || say "going on without newer versions of Prometheus"
-  "$here/scripts/fetch-collector.sh" || say "going on without the OpenTelemetry Collector"
+  need_collector
   need_chromium || say "going on without Chromium"
   local venv=$tools/venv wanted=$here/test/requirements.txt
   if [ -f "$wanted" ] && ! cmp -s "$wanted" "$venv/.requirements"; then
@@ -146,6 +151,7 @@ need_libpython() {
 # prometheus.erl, compiled, out of Debian's rabbitmq-server package: unpacked, never installed.
 group_bench() {
   group_build
+  need_collector
   local peers=$tools/peers
   if ! ls "$peers"/prometheus-*/ebin/prometheus.app >/dev/null 2>&1; then
     apt_update

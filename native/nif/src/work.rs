@@ -7,7 +7,7 @@
 use std::cell::Cell;
 
 /// Steps of a call. A step is about 20 nanoseconds.
-const STEPS: u32 = 32_768;
+const STEPS: u32 = 16_384;
 
 thread_local! {
     static LEFT: Cell<u32> = const { Cell::new(STEPS) };
