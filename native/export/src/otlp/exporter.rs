@@ -241,6 +241,9 @@ impl Exporter {
         }
         self.unhook();
         runtime.shutdown_timeout(THREADS_TIME);
+        if let Some(spool) = &self.spool {
+            spool.close();
+        }
         ExporterStopped { complete, stats: self.stats() }
     }
 

@@ -37,7 +37,8 @@ pub(crate) struct Spool {
     max_bytes: u64,
     state: Mutex<State>,
     /// Locked as long as it is open.
-    _lock: File,
+    /// Held until the exporter has ended.
+    lock: File,
 }
 
 #[derive(Debug, Default)]
@@ -104,7 +105,13 @@ impl Spool {
         }
         state.bound_aside();
         let state = Mutex::new(state);
-        Ok((Self { dir: dir.to_owned(), max_bytes, state, _lock: lock }, found))
+        Ok((Self { dir: dir.to_owned(), max_bytes, state, lock }, found))
+    }
+
+    /// Leaves the directory to the next exporter: nothing is written any more.
+    pub(crate) fn close(&self) {
+        // Without it the lock goes with the file.
+        let _ = self.lock.unlock();
     }
 
     /// Bytes on disk, and how many there may be.
