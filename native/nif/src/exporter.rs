@@ -9,14 +9,14 @@ use std::time::{Duration, Instant};
 use erlmcp_export::otlp::{
     AttributeValue, DiagnosticLevel, Diagnostics, Exporter, ExporterConfig, ExporterSources,
     ExporterStats, MetricRecords, OtlpCompression, OtlpEndpoint, OtlpProtocol, PerSignal,
-    RetryConfig, Signal, SignalConfig, SpoolConfig, Tap, families,
+    RetryConfig, ScopeBytes, Signal, SignalConfig, SpoolConfig, Tap, families,
 };
 use erlmcp_export::{
     FamilySource, FileExporter, FileExporterConfig, RegistryRecords, Temporality, TraceRing,
     TraceRingLimits, TraceSource,
 };
 use erlmcp_metrics::{Family, FamilyKind, LabelSet, Number, Sample};
-use erlmcp_trace::{Queue, QueueLimits};
+use erlmcp_trace::{Queue, QueueLimits, Records};
 use parking_lot::Mutex;
 use rustler::{Env, NifMap, NifUnitEnum, Term};
 
@@ -180,6 +180,38 @@ fn stats() -> ExporterStats {
     }
 }
 
+/// Most spans a second that the ring takes of those that are sent elsewhere: a
+/// span in the ring costs as much as sending it does.
+const SHOWN_BESIDE_EXPORT: u32 = 10_000;
+
+/// Hands spans to the ring: all of them where it is all there is, else so many
+/// a second, whole buffers at a time.
+#[derive(Debug)]
+struct Shown {
+    most: Option<u32>,
+    window: Mutex<(Instant, u32)>,
+}
+
+impl Tap for Shown {
+    fn records(&self, signal: Signal, scope: &ScopeBytes, records: &Records) {
+        if signal != Signal::Traces {
+            return;
+        }
+        if let Some(most) = self.most {
+            let mut window = self.window.lock();
+            let (begin, count) = &mut *window;
+            if begin.elapsed() >= Duration::from_secs(1) {
+                (*begin, *count) = (Instant::now(), 0);
+            }
+            if *count >= most {
+                return;
+            }
+            *count = count.saturating_add(records.count);
+        }
+        ring().add(scope.resource(), scope.scope(), records);
+    }
+}
+
 /// Starts the exporter for the calling process, in the place of one that still
 /// runs. Reads files and may wait for the one before to end.
 #[rustler::nif(schedule = "DirtyIo")]
@@ -223,7 +255,8 @@ fn start(
     let mut taps: Vec<Arc<dyn Tap>> = Vec::new();
     RING_BYTES.store(options.ring_bytes, Ordering::Relaxed);
     if options.ring_bytes > 0 {
-        taps.push(Arc::<TraceRing>::clone(ring()));
+        let most = options.traces.endpoint.is_some().then_some(SHOWN_BESIDE_EXPORT);
+        taps.push(Arc::new(Shown { most, window: Mutex::new((Instant::now(), 0)) }));
     }
     if let Some(path) = options.trace_file {
         let told = Arc::clone(&diagnostics);
