@@ -168,7 +168,7 @@ pub struct RetryConfig {
     /// Longest wait before the second attempt. Default: 1 s.
     pub initial: Duration,
     /// Longest wait before any attempt that the receiver has not asked for.
-    /// Default: 30 s.
+    /// Default: 5 s, so that a receiver that is back has the spans soon.
     pub max: Duration,
     /// How much longer the wait may be from one attempt to the next. Default: 2.
     pub multiplier: f64,
@@ -180,7 +180,7 @@ impl Default for RetryConfig {
     fn default() -> Self {
         Self {
             initial: Duration::from_secs(1),
-            max: Duration::from_secs(30),
+            max: Duration::from_secs(5),
             multiplier: 2.0,
             max_elapsed: Duration::from_secs(300),
         }
