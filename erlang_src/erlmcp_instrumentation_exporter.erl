@@ -11,7 +11,6 @@
 -export([configure/1]).
 -export([start_link/1]).
 -export([force_flush/1]).
--export([stats/0]).
 
 %% gen_server callbacks
 -export([init/1]).
@@ -53,11 +52,6 @@ force_flush(Timeout) when is_integer(Timeout), Timeout >= 0 ->
         true -> ok;
         false -> {error, timeout}
     end.
-
-%% @doc What became of spans, metrics and log records so far.
--spec stats() -> #{traces | metrics | logs => #{atom() => term()}}.
-stats() ->
-    ?NIF:exporter_stats().
 
 %% gen_server callbacks
 
@@ -103,7 +97,7 @@ terminate(_Reason, _State) ->
 
 -spec tracing(erlmcp_instrumentation_config:config()) -> map().
 tracing(Config) ->
-    {Sampler, Argument} = sampler(Config),
+    {Sampler, Argument} = erlmcp_instrumentation_otel_config:sampler(Config),
     #{attributes := Attributes, value_bytes := ValueBytes, events := Events, links := Links,
       event_attributes := EventAttributes, link_attributes := LinkAttributes,
       span_bytes := SpanBytes, open_spans := OpenSpans} =
@@ -130,13 +124,6 @@ tracing(Config) ->
         tail_slow_ms => or_nil(maps:get(tail_slow_ms, Config)),
         tail_max_bytes => maps:get(tail_max_bytes, Config)
     }.
-
-%% What goes nowhere is not recorded; its context is passed on.
--spec sampler(erlmcp_instrumentation_config:config()) -> {binary(), binary() | nil}.
-sampler(#{traces_exporter := none, trace_file := off}) ->
-    {<<"always_off">>, nil};
-sampler(Config) ->
-    erlmcp_instrumentation_otel_config:sampler(Config).
 
 -spec exporter(erlmcp_instrumentation_config:config()) -> map().
 exporter(Config) ->

@@ -56,7 +56,6 @@
 -export([exporter_start/2]).
 -export([exporter_stop/1]).
 -export([exporter_flush/1]).
--export([exporter_stats/0]).
 -export([log_emit/6]).
 
 %% Capture
@@ -91,7 +90,7 @@
        span_give_away/2, request_end/4, span_ids/1,
        tracing_configure/1, span_stats/0, span_watch/1, span_unwatch/0,
        span_owner_down/3,
-       exporter_start/2, exporter_stop/1, exporter_flush/1, exporter_stats/0, log_emit/6,
+       exporter_start/2, exporter_stop/1, exporter_flush/1, log_emit/6,
        capture_start/0, capture_spans/1, capture_stop/1,
        vm_register/1, vm_reply/2, vm_pong/3, listener_start/2, listener_stop/0,
        otel_propagators/1, otel_extract/1, otel_inject/2, panic_probe/0]).
@@ -293,9 +292,6 @@ exporter_stop(_TimeoutMs) -> ?NOT_LOADED.
 
 -spec exporter_flush(TimeoutMs :: non_neg_integer()) -> boolean().
 exporter_flush(_TimeoutMs) -> ?NOT_LOADED.
-
--spec exporter_stats() -> #{traces | metrics | logs => #{atom() => term()}}.
-exporter_stats() -> ?NOT_LOADED.
 
 %% Queues a log record; `false' if there was no room, which is counted. The
 %% severity is OpenTelemetry's number from 1 to 24, the time in nanoseconds since

@@ -59,6 +59,9 @@ resource(#{resource_attributes := Attributes} = Config) ->
 -spec sampler(config()) -> {binary(), binary() | nil}.
 sampler(#{sdk_disabled := true}) ->
     {<<"always_off">>, nil};
+%% What goes nowhere is not recorded; its context is passed on.
+sampler(#{traces_exporter := none, trace_file := off}) ->
+    {<<"always_off">>, nil};
 sampler(#{traces_sampler := Sampler, traces_sampler_arg := off}) ->
     {atom_to_binary(Sampler), nil};
 sampler(#{traces_sampler := Sampler, traces_sampler_arg := Argument}) ->

@@ -9,13 +9,13 @@ use std::time::{Duration, Instant};
 use erlmcp_export::otlp::{
     AttributeValue, DiagnosticLevel, Diagnostics, Exporter, ExporterConfig, ExporterSources,
     ExporterStats, MetricRecords, OtlpCompression, OtlpEndpoint, OtlpProtocol, PerSignal,
-    RetryConfig, ScopeBytes, Signal, SignalConfig, SpoolConfig, Tap, families,
+    ScopeBytes, Signal, SignalConfig, SpoolConfig, Tap, families, span_families,
 };
 use erlmcp_export::{
     FamilySource, FileExporter, FileExporterConfig, RegistryRecords, Temporality, TraceRing,
     TraceRingLimits, TraceSource,
 };
-use erlmcp_metrics::{Family, FamilyKind, LabelSet, Number, Sample};
+use erlmcp_metrics::Family;
 use erlmcp_trace::{Queue, QueueLimits, Records};
 use parking_lot::Mutex;
 use rustler::{Env, NifMap, NifUnitEnum, Term};
@@ -208,7 +208,7 @@ impl Tap for Shown {
             }
             *count = count.saturating_add(records.count);
         }
-        ring().add(scope.resource(), scope.scope(), records);
+        ring().records(signal, scope, records);
     }
 }
 
@@ -296,7 +296,6 @@ fn start(
         spool: options
             .spool_dir
             .map(|dir| SpoolConfig { dir: PathBuf::from(dir), max_bytes: options.spool_max_bytes }),
-        retry: RetryConfig::default(),
         ..ExporterConfig::default()
     };
     let sources = ExporterSources {
@@ -352,15 +351,13 @@ fn exporter_stop(timeout_ms: u64) -> bool {
 
 /// The owner of this start is gone. Called on a scheduler, which must not wait.
 pub(crate) fn owner_is_down(generation: u64) {
-    let close = move || {
+    guard::close_apart(move || {
         let _changing = CHANGING.lock();
         let running = EXPORTER.lock().as_ref().map(|(of, exporter)| (*of, Arc::clone(exporter)));
         if let Some((_, exporter)) = running.filter(|(of, _)| *of == generation) {
             end(&exporter, Duration::ZERO);
         }
-    };
-    // Without a thread the exporter goes on until the next start or stop.
-    let _ = std::thread::Builder::new().name("erlmcp_close".into()).spawn(close);
+    });
 }
 
 /// Sends what is queued and waits for it. `true` if all of it has been exported,
@@ -417,100 +414,7 @@ impl FamilySource for ExportFamilies {
             logs: Some(logs().stats()),
         };
         let mut all = families(&stats, &queues);
-        all.extend(span_families());
+        all.extend(span_families(&tracer().stats()));
         all
     }
-}
-
-fn span_families() -> Vec<Family> {
-    let stats = tracer().stats();
-    let single = |name: &str, kind, help: &str, n| Family {
-        name: name.into(),
-        kind,
-        help: help.into(),
-        samples: vec![Sample { labels: LabelSet::empty(), value: Number::Uint(n) }],
-    };
-    let by_reason = [("too_many_open", stats.too_many_open), ("tail_full", stats.tail_full)];
-    let dropped = by_reason.into_iter().filter_map(|(reason, n)| {
-        let labels = LabelSet::from_pairs([("reason", reason)]).ok()?;
-        Some(Sample { labels, value: Number::Uint(n) })
-    });
-    vec![
-        single(
-            "erlmcp_otel_spans_recorded_total",
-            FamilyKind::Counter,
-            "Spans that were started and recorded.",
-            stats.recorded,
-        ),
-        single(
-            "erlmcp_otel_spans_ended_total",
-            FamilyKind::Counter,
-            "Recorded spans that have ended.",
-            stats.ended,
-        ),
-        single(
-            "erlmcp_otel_spans_open",
-            FamilyKind::Gauge,
-            "Recorded spans that are open.",
-            stats.open,
-        ),
-        single(
-            "erlmcp_otel_spans_sampled_out_total",
-            FamilyKind::Counter,
-            "Spans that the sampler or, at their end, the tail rule left out.",
-            stats.sampled_out,
-        ),
-        Family {
-            name: "erlmcp_otel_spans_dropped_total".into(),
-            kind: FamilyKind::Counter,
-            help: "Spans that were dropped before the queue, by reason.".into(),
-            samples: dropped.collect(),
-        },
-    ]
-}
-
-/// What has become of spans, metrics and log records: `exported`, `dropped` and
-/// so on by signal, for users who ask in Erlang.
-#[derive(NifMap)]
-struct SignalCounts {
-    taken: u64,
-    recovered: u64,
-    exported: u64,
-    kept: u64,
-    dropped: Vec<(rustler::Atom, u64)>,
-    pending: u64,
-    spooled: u64,
-}
-
-#[derive(NifMap)]
-struct ExportCounts {
-    traces: SignalCounts,
-    metrics: SignalCounts,
-    logs: SignalCounts,
-}
-
-#[rustler::nif(schedule = "DirtyCpu")]
-fn exporter_stats(env: Env<'_>) -> Option<ExportCounts> {
-    let stats = stats();
-    let counts = |signal| {
-        let of = stats.signals.get(signal);
-        let dropped = erlmcp_export::otlp::DropReason::ALL.into_iter().filter_map(|reason| {
-            let name = rustler::Atom::from_str(env, reason.as_str()).ok()?;
-            Some((name, of.dropped.get(reason)))
-        });
-        SignalCounts {
-            taken: of.taken,
-            recovered: of.recovered,
-            exported: of.exported,
-            kept: of.kept,
-            dropped: dropped.collect(),
-            pending: of.pending,
-            spooled: of.spooled,
-        }
-    };
-    Some(ExportCounts {
-        traces: counts(Signal::Traces),
-        metrics: counts(Signal::Metrics),
-        logs: counts(Signal::Logs),
-    })
 }

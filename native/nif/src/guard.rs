@@ -139,40 +139,36 @@ fn watch_as(
     }
 }
 
-unsafe extern "C" fn owner_down(
-    _env: *mut ErlNifEnv,
-    object: *mut c_void,
-    _pid: *const ErlNifPid,
-    _monitor: *const ErlNifMonitor,
-) {
-    // SAFETY: the object is one that `watch` made.
-    let generation = unsafe { object.cast::<u64>().read() };
-    // A panic must not leave a C function.
-    let _ = catch_unwind(|| listener::owner_is_down(generation));
+/// Callbacks of the objects that `watch_as` makes: each tells the generation it
+/// was made for to those whom it concerns.
+macro_rules! down_callbacks {
+    ($($name:ident => $tell:path;)*) => {
+        $(
+            unsafe extern "C" fn $name(
+                _env: *mut ErlNifEnv,
+                object: *mut c_void,
+                _pid: *const ErlNifPid,
+                _monitor: *const ErlNifMonitor,
+            ) {
+                // SAFETY: the object is one that `watch_as` made.
+                let generation = unsafe { object.cast::<u64>().read() };
+                // A panic must not leave a C function.
+                let _ = catch_unwind(|| $tell(generation));
+            }
+        )*
+    };
 }
 
-unsafe extern "C" fn exporter_owner_down(
-    _env: *mut ErlNifEnv,
-    object: *mut c_void,
-    _pid: *const ErlNifPid,
-    _monitor: *const ErlNifMonitor,
-) {
-    // SAFETY: the object is one that `watch_exporter` made.
-    let generation = unsafe { object.cast::<u64>().read() };
-    // A panic must not leave a C function.
-    let _ = catch_unwind(|| exporter::owner_is_down(generation));
+down_callbacks! {
+    owner_down => listener::owner_is_down;
+    exporter_owner_down => exporter::owner_is_down;
+    span_watcher_down => owner::watcher_is_down;
 }
 
-unsafe extern "C" fn span_watcher_down(
-    _env: *mut ErlNifEnv,
-    object: *mut c_void,
-    _pid: *const ErlNifPid,
-    _monitor: *const ErlNifMonitor,
-) {
-    // SAFETY: the object is one that `watch_span_watcher` made.
-    let generation = unsafe { object.cast::<u64>().read() };
-    // A panic must not leave a C function.
-    let _ = catch_unwind(|| owner::watcher_is_down(generation));
+/// Closes on a thread of its own what an owner has left: schedulers must not
+/// wait. Without a thread it goes on until the next start or stop.
+pub(crate) fn close_apart(close: impl FnOnce() + Send + 'static) {
+    let _ = std::thread::Builder::new().name("erlmcp_close".into()).spawn(close);
 }
 
 /// Has `owner::is_down` called when a process with spans ends. `false` if it

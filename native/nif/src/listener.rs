@@ -61,16 +61,14 @@ pub(crate) fn stop() {
 /// wait: a thread of its own ends the server. It holds the lock until the
 /// ports are closed, so that a start in between waits for them.
 pub(crate) fn owner_is_down(generation: u64) {
-    let end = move || {
+    guard::close_apart(move || {
         let mut running = SERVER.lock();
         if running.as_ref().is_some_and(|(started, _)| *started == generation)
             && let Some((_, server)) = running.take()
         {
             server.stop(Duration::ZERO);
         }
-    };
-    // Without a thread the server goes on until the next start or stop.
-    let _ = std::thread::Builder::new().name("erlmcp_close".into()).spawn(end);
+    });
 }
 
 /// An address for an IP and a port, for `ServerConfig::listen`.

@@ -82,7 +82,6 @@ pub struct Queue {
     /// Set when no shard has credit left to call in, until some comes back.
     exhausted: AtomicBool,
     waker: RwLock<Option<Waker>>,
-    drained: AtomicU64,
 }
 
 type Waker = Arc<dyn Fn() + Send + Sync>;
@@ -127,7 +126,6 @@ impl Queue {
             limits: Mutex::new(limits),
             exhausted: AtomicBool::new(false),
             waker: RwLock::new(None),
-            drained: AtomicU64::new(0),
         })
     }
 
@@ -173,8 +171,6 @@ impl Queue {
                 drained.push(std::mem::replace(&mut held.records, next));
             }
         }
-        let count: u64 = drained.iter().map(|records| u64::from(records.count)).sum();
-        self.drained.fetch_add(count, Ordering::Relaxed);
         drained
     }
 

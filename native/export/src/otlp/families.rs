@@ -1,7 +1,7 @@
 //! The exporter's counts as metric families.
 
 use erlmcp_metrics::{Family, FamilyKind, Number};
-use erlmcp_trace::QueueStats;
+use erlmcp_trace::{QueueStats, SpanStats};
 
 use super::signal::{PerSignal, Signal};
 use super::stats::{DropReason, ExporterStats, RequestOutcome, SignalStats};
@@ -22,6 +22,44 @@ pub fn families(stats: &ExporterStats, queues: &PerSignal<Option<QueueStats>>) -
         families.extend(spool(stats));
     }
     families
+}
+
+/// The families that show what a tracer has counted.
+#[must_use]
+pub fn span_families(stats: &SpanStats) -> Vec<Family> {
+    let dropped = [("too_many_open", stats.too_many_open), ("tail_full", stats.tail_full)];
+    vec![
+        single(
+            "erlmcp_otel_spans_recorded_total",
+            FamilyKind::Counter,
+            "Spans that were started and recorded.",
+            Number::Uint(stats.recorded),
+        ),
+        single(
+            "erlmcp_otel_spans_ended_total",
+            FamilyKind::Counter,
+            "Recorded spans that have ended.",
+            Number::Uint(stats.ended),
+        ),
+        single(
+            "erlmcp_otel_spans_open",
+            FamilyKind::Gauge,
+            "Recorded spans that are open.",
+            Number::Uint(stats.open),
+        ),
+        single(
+            "erlmcp_otel_spans_sampled_out_total",
+            FamilyKind::Counter,
+            "Spans that the sampler or, at their end, the tail rule left out.",
+            Number::Uint(stats.sampled_out),
+        ),
+        labelled(
+            "erlmcp_otel_spans_dropped_total",
+            FamilyKind::Counter,
+            "Spans that were dropped before the queue, by reason.",
+            dropped.map(|(reason, spans)| ([("reason", reason)], spans)),
+        ),
+    ]
 }
 
 fn records(stats: &ExporterStats, queues: &PerSignal<Option<QueueStats>>) -> Vec<Family> {

@@ -39,7 +39,7 @@ pub use config::{
 pub use diagnostics::{DiagnosticLevel, Diagnostics};
 pub use error::ExporterStartError;
 pub use exporter::{Exporter, ExporterStopped, Flushed};
-pub use families::families;
+pub use families::{families, span_families};
 pub use frame::ScopeBytes;
 pub use signal::{PerSignal, Signal};
 pub use source::{ExporterSources, MetricRecords, Tap};
