@@ -1,4 +1,4 @@
-%% The counts outlive everything on the Erlang side: new versions of modules
+%% Counts and spans outlive everything on the Erlang side: new versions of modules
 %% under load, deleted modules, killed processes, stops and starts, and a panic
 %% in the library. A node that is told to stop does so.
 -module(erlmcp_instrumentation_upgrade_SUITE).
@@ -20,6 +20,7 @@
 
 -define(APPLICATION, erlmcp_instrumentation).
 -define(M, erlmcp_metrics).
+-define(T, erlmcp_otel_instrumentation).
 -define(NIF, erlmcp_instrumentation_nif).
 -define(STOPS, 20).
 -define(STOPS_AT_ONCE, 5).
@@ -321,10 +322,11 @@ load_for_stop() ->
 
 %% Load
 
-%% Runs Fun while processes record and scrape. All counts are exact after it,
-%% none of the processes has ended and the endpoint answers.
+%% Runs Fun while processes record, trace and scrape. All counts are exact after
+%% it, none of the processes has ended and the endpoint answers.
 under_load(Fun) ->
     N = erlmcp_ct_app:name("load"),
+    SpansBefore = ?NIF:span_stats(),
     Series = ?M:bind(counter, N, #{by => handle}),
     Workers = [spawn_monitor(?MODULE, work, [{N, Series, self(), 0}]) || _ <- [1, 2, 3]],
     Scraper = spawn_monitor(?MODULE, scrape, [{dynamic, self(), 0}]),
@@ -348,6 +350,15 @@ under_load(Fun) ->
     ?assertEqual(Rounds * 2.0, Sum),
     ?assertEqual({2.5, Rounds}, lists:keyfind(2.5, 1, Buckets)),
     ?assertEqual({1.0, 0}, lists:keyfind(1.0, 1, Buckets)),
+    %% Each request is counted, and each span that was recorded has ended and is
+    %% in the queue or counted as refused.
+    Labels = #{method => N, component => server},
+    ?assertEqual(Rounds, ?M:value(erlmcp_requests_total, Labels#{status => success})),
+    ?assertEqual(Rounds, ?M:value(erlmcp_requests_total, Labels#{status => error})),
+    Spans = maps:map(fun(Key, Value) -> Value - maps:get(Key, SpansBefore) end, ?NIF:span_stats()),
+    ?assertMatch(#{open := 0, too_many_open := 0, sampled_out := 0}, Spans),
+    #{recorded := Recorded, ended := Ended, queue_accepted := Accepted, queue_refused := Refused} = Spans,
+    ?assertEqual({3 * Rounds, 3 * Rounds, 3 * Rounds}, {Recorded, Ended, Accepted + Refused}),
     {200, _, Body} = erlmcp_ct_app:get("/metrics/custom"),
     Read = erlmcp_ct_exposition:parse(text, Body),
     ?assertEqual(Rounds, erlmcp_ct_exposition:value(Read, <<N/binary, "_total">>, #{<<"by">> => <<"name">>})),
@@ -372,6 +383,14 @@ work({N, Series, Owner, Rounds}) ->
         ok = gauge(<<N/binary, "_gauge">>),
         ok = ?M:observe(<<N/binary, "_seconds">>, 2),
         done = ?M:time(<<N/binary, "_timed">>, #{}, fun() -> done end),
+        done = ?T:trace_request(#{method => N}, fun() ->
+            ?T:with_span(<<"inside">>, #{attributes => #{round => Rounds}}, fun() ->
+                true = ?T:add_event(<<"event">>, #{by => self()}),
+                done
+            end)
+        end),
+        {error, failed} = ?T:trace_request(#{method => N}, fun() -> {error, failed} end),
+        undefined = ?T:current_span(),
         ?MODULE:work({N, Series, Owner, Rounds + 1})
     end.
 
