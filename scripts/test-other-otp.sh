@@ -40,6 +40,8 @@ suites=("$@")
   erlmcp_metrics_hostile_SUITE
   erlmcp_instrumentation_upgrade_SUITE
   erlmcp_instrumentation_http_SUITE
+  erlmcp_trace_SUITE
+  erlmcp_trace_hostile_SUITE
 )
 passed=0 failed=0 skipped=0
 
@@ -57,7 +59,7 @@ packages+=,erlang-parsetools,erlang-eunit,erlang-common-test,erlang-edoc,erlang-
 packages+=,erlang-proper,rebar3
 
 prepare() { # SUITE FOLDER
-  [ -x "$2/usr/bin/rebar3" ] && return
+  [ -x "$2/usr/bin/rebar3" ] && compgen -G "$2/usr/lib/erlang/lib/proper*" >/dev/null && return
   command -v debootstrap >/dev/null || apt-get install -y -qq debootstrap >/dev/null
   say "unpacking Debian $1 with Erlang into $2"
   rm -rf "$2.new"
@@ -113,7 +115,7 @@ run() { # SUITE
   local list
   list=$(printf ',test/%s' "${suites[@]}")
   say "OTP $(inside "$folder" "erl -noshell -eval 'io:put_chars(erlang:system_info(otp_release)),halt().'")"
-  inside "$folder" "rebar3 eunit; rebar3 ct --sys_config config/test.config --suite ${list#,}" \
+  inside "$folder" "status=0; rebar3 eunit || status=1; rebar3 ct --sys_config config/test.config --suite ${list#,} || status=1; exit \$status" \
     >"$log" 2>&1 || status=$?
   local ok bad
   ok=$(($(number "$log" '.*All ([0-9]+) tests passed.*') + $(number "$log" '.*Passed: ([0-9]+)\..*') + $(number "$log" '.*[^:] Passed ([0-9]+) tests.*')))

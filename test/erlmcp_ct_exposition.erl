@@ -92,7 +92,7 @@ line(Line, #text{current = Family, samples = Samples, owners = Owners} = Text) -
     is_name(Name) orelse bad(sample_name, Line),
     {Labels, AfterLabels} = labels(AfterName, Line),
     Number = case AfterLabels of
-        <<" ", Word/binary>> -> number(Word, Line);
+        <<" ", Rest/binary>> -> number(without_exemplar(Text#text.format, Name, Rest, Line), Line);
         _ -> bad(no_value, Line)
     end,
     Type = maps:get(type, maps:get(Family, Text#text.families), untyped_family),
@@ -108,6 +108,20 @@ line(Line, #text{current = Family, samples = Samples, owners = Owners} = Text) -
         owners = Owners#{Name => Family},
         of_current = [{Name, Labels, Number} | Text#text.of_current]
     }.
+
+%% OpenMetrics allows exemplars on buckets and totals only, `{labels} value time'.
+without_exemplar(Format, Name, Rest, Line) ->
+    case binary:split(Rest, <<" # ">>) of
+        [Word, Exemplar] when Format =:= openmetrics ->
+            lists:any(fun(Suffix) -> lists:suffix(Suffix, binary_to_list(Name)) end, ["_bucket", "_total"])
+                orelse bad(exemplar_on, Line),
+            {#{<<"trace_id">> := _}, <<" ", Numbers/binary>>} = labels(Exemplar, Line),
+            [Value | Time] = binary:split(Numbers, <<" ">>),
+            [number(Number, Line) || Number <- [Value | Time]],
+            Word;
+        _ ->
+            Rest
+    end.
 
 types(text) -> [<<"counter">>, <<"gauge">>, <<"histogram">>, <<"untyped">>];
 types(openmetrics) -> [<<"counter">>, <<"gauge">>, <<"histogram">>, <<"info">>, <<"unknown">>].

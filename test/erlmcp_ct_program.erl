@@ -55,7 +55,7 @@ own(Arguments, ReadsLine) ->
 
 hold(Port) ->
     receive
-        stop -> catch port_close(Port), ok;
+        stop -> try port_close(Port), ok catch error:badarg -> ok end;
         {Port, {exit_status, _}} -> ok;
         {Port, {data, _}} -> hold(Port)
     end.

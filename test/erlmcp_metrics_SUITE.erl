@@ -485,7 +485,7 @@ histogram_bounds_are_inclusive(_Config) ->
     Values = [-5, -1, -1.0e-300, 0, 0.1, 0.1000001, 10, 10.000001, 1.0e300],
     [ok = ?M:observe(N, X) || X <- Values],
     ?assertMatch(#{count := 9,
-                   buckets := [{-1.0, 2}, {0.0, 4}, {0.1, 5}, {10.0, 7}, {infinity, 9}]},
+                   buckets := [{-1.0, 2}, {+0.0, 4}, {0.1, 5}, {10.0, 7}, {infinity, 9}]},
                  ?M:value(N, #{})),
     %% What value/2 says is what each format says.
     Bucket = <<N/binary, "_bucket">>,
@@ -496,7 +496,7 @@ histogram_bounds_are_inclusive(_Config) ->
                              {<<"10.0">>, 7}, {<<"+Inf">>, 9}]],
          ?assertEqual(9, erlmcp_ct_exposition:value(Scrape, <<N/binary, "_count">>, #{}))
      end || Format <- [text, openmetrics]],
-    ?assertMatch({9, _, [{-1.0, 2}, {0.0, 4}, {0.1, 5}, {10.0, 7}, {infinity, 9}]},
+    ?assertMatch({9, _, [{-1.0, 2}, {+0.0, 4}, {0.1, 5}, {10.0, 7}, {infinity, 9}]},
                  erlmcp_ct_exposition:value(scrape(protobuf), N, #{})),
     %% Every bound of the default buckets.
     D = erlmcp_ct_app:name("bounds_default"),

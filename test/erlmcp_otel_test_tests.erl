@@ -69,7 +69,7 @@ an_exception_goes_to_the_caller() ->
     ?assertError(oops, ?HELP:capture(fun() -> ?OTEL:with_span(a, fun() -> error(oops) end) end)),
     ?assertEqual(Before, ?OTEL:current_context()),
     Capture = ?HELP:start(),
-    catch ?OTEL:with_span(a, fun() -> error(oops) end),
+    ?assertError(oops, ?OTEL:with_span(a, fun() -> error(oops) end)),
     Spans = ?HELP:stop(Capture),
     ?HELP:assert_span(a, #{status => {error, "error: oops"},
                            events => [{exception, #{'exception.type' => oops}}]}, Spans).
