@@ -241,7 +241,8 @@ endpoint() ->
                          <<"Time since the Erlang VM last gave its figures, "
                            "or since the start if it never did.">>)),
         counter(endpoint, erlmcp_vm_collector_failures_total, [collector],
-                <<"Failures to gather a group of figures of the Erlang VM.">>)
+                <<"Times that a collector of VM figures crashed, gave nonsense or took too long; "
+                  "its families were then missing from the scrape.">>)
     ]].
 
 -spec tracing() -> [metric()].
