@@ -36,7 +36,16 @@ when_ready(Pid, Name, Module) ->
         exit:{timeout, _} ->
             {ok, Pid};
         exit:_ ->
-            %% Ended after the link: its signal is for nobody.
-            unlink(Pid),
+            forget(Pid),
             start_link(Name, Module)
+    end.
+
+%% It ended after the link: its signal is for nobody, also where exits are
+%% trapped.
+-spec forget(pid()) -> ok.
+forget(Pid) ->
+    unlink(Pid),
+    receive
+        {'EXIT', Pid, _Reason} -> ok
+    after 0 -> ok
     end.
