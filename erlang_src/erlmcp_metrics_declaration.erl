@@ -36,7 +36,7 @@ create(Kind, Name, Given) ->
 %% Beside the description: options, or a list of labels or of buckets.
 -spec create(kind(), name(), Description :: term(), term()) -> ok | error().
 create(Kind, Name, Description, Given) ->
-    declare(Kind, Name, merged(options(Description), details(Given))).
+    declare(Kind, Name, maps:merge(options(Description), details(Given))).
 
 %% Whether a map says what a metric is, and not which series is meant.
 -spec is_options(map()) -> boolean().
@@ -49,7 +49,7 @@ is_options(Map) ->
 keys() ->
     [description, help, unit, labels, buckets, max_buckets, limit].
 
--spec options(term()) -> term().
+-spec options(term()) -> map().
 options(Options) when is_map(Options) ->
     case maps:take(help, Options) of
         {Help, Rest} -> maps:merge(#{description => Help}, Rest);
@@ -58,7 +58,7 @@ options(Options) when is_map(Options) ->
 options(Description) ->
     #{description => Description}.
 
--spec details(term()) -> term().
+-spec details(term()) -> map().
 details([]) ->
     #{};
 details(Given) when is_list(Given) ->
@@ -68,10 +68,6 @@ details(Given) when is_list(Given) ->
     end;
 details(Given) ->
     options(Given).
-
--spec merged(map(), term()) -> term().
-merged(Options, Details) when is_map(Details) -> maps:merge(Options, Details);
-merged(_Options, Details) -> Details.
 
 -spec is_numbers(maybe_improper_list()) -> boolean().
 is_numbers([Bound | Rest]) -> (is_number(Bound) orelse Bound =:= infinity) andalso is_numbers(Rest);
