@@ -22,8 +22,8 @@ start_configured(Config) ->
                         process_metrics], Config),
     Floats = [float(Bound) || Bound <- maps:get(default_buckets, Limits)],
     ok = erlmcp_instrumentation_nif:configure(Limits#{default_buckets := Floats}),
+    ok = erlmcp_metrics_catalogue:declare(),
     ok = record_build_info(),
-    ok = erlmcp_otel_request:declare_metrics(),
     Checks = [fun erlmcp_instrumentation_exporter:configure/1,
               fun erlmcp_instrumentation_listener:check/1],
     case check(Checks, Config) of
@@ -68,12 +68,7 @@ fail(Reason, Text) ->
 record_build_info() ->
     #{version := NifVersion} = erlmcp_instrumentation_nif:stats(),
     {ok, Version} = application:get_key(erlmcp_instrumentation, vsn),
-    Name = <<"erlmcp_build_info">>,
-    Description = <<"Versions of the library, of its native part and of Erlang/OTP.">>,
-    ok = erlmcp_instrumentation_nif:declare(info, Name, #{
-        library => true, description => Description, unit => nil,
-        buckets => nil, max_buckets => nil, limit => nil
-    }),
+    Name = erlmcp_build_info,
     Labels = #{
         version => Version,
         nif => NifVersion,

@@ -25,10 +25,23 @@
 -export([declare/3]).
 -export([bind/3]).
 -export([value/2]).
+-export([kind/1]).
+-export([collect/0]).
 -export([remove/2]).
 -export([remove_all/1]).
 -export([scrape/3]).
 -export([stats/0]).
+
+%% Recent operations
+-export([operation_add/2]).
+-export([operations/0]).
+-export([operation_counts/0]).
+-export([operations_age/0]).
+-export([operations_forget/0]).
+
+%% What is open
+-export([lifetime_open/5]).
+-export([lifetime_close/2]).
 
 %% Spans
 -export([span_start/3]).
@@ -84,7 +97,9 @@
 
 -nifs([count/3, add/3, subtract/3, set/3, observe/3, observe_traced/4,
        series_add/2, series_subtract/2, series_set/2, series_observe/2, series_observe_traced/3,
-       configure/1, declare/3, bind/3, value/2, remove/2, remove_all/1, scrape/3, stats/0,
+       configure/1, declare/3, bind/3, value/2, kind/1, collect/0, remove/2, remove_all/1,
+       scrape/3, stats/0, operation_add/2, operations/0, operation_counts/0,
+       operations_age/0, operations_forget/0, lifetime_open/5, lifetime_close/2,
        span_start/3, span_end/1, span_end/2, span_set_attribute/3, span_set_attributes/2,
        span_add_event/4, span_add_link/2, span_set_status/3, span_set_name/2, span_is_open/1,
        span_give_away/2, request_end/4, span_ids/1,
@@ -213,6 +228,14 @@ bind(_Kind, _Name, _Labels) -> ?NOT_LOADED.
 -spec value(name(), labels()) -> erlmcp_metrics:value() | undefined | error().
 value(_Name, _Labels) -> ?NOT_LOADED.
 
+%% What the metric that records under a name is, `undefined' if there is none.
+-spec kind(name()) -> kind() | undefined | error().
+kind(_Name) -> ?NOT_LOADED.
+
+%% Every series that the application has, in the order of the names.
+-spec collect() -> [{Name :: binary(), kind(), #{binary() => binary()}, erlmcp_metrics:value()}].
+collect() -> ?NOT_LOADED.
+
 -spec remove(name(), labels()) -> boolean() | error().
 remove(_Name, _Labels) -> ?NOT_LOADED.
 
@@ -225,6 +248,34 @@ scrape(_Format, _Scope, _Families) -> ?NOT_LOADED.
 
 -spec stats() -> map().
 stats() -> ?NOT_LOADED.
+
+%% Counts an operation, and keeps its term, encoded, as the latest. `false' if
+%% it has more than 4 096 bytes; then nothing has changed.
+-spec operation_add(Name :: binary(), Encoded :: binary()) -> boolean().
+operation_add(_Name, _Encoded) -> ?NOT_LOADED.
+
+%% The latest first.
+-spec operations() -> [Encoded :: binary()].
+operations() -> ?NOT_LOADED.
+
+-spec operation_counts() -> [{Name :: binary(), pos_integer()}].
+operation_counts() -> ?NOT_LOADED.
+
+-spec operations_age() -> Milliseconds :: non_neg_integer().
+operations_age() -> ?NOT_LOADED.
+
+-spec operations_forget() -> ok.
+operations_forget() -> ?NOT_LOADED.
+
+%% Opens something that belongs to a process, until it is closed or the process
+%% ends; its number, or 0 if it is not open.
+-spec lifetime_open(pid(), Opened :: series(), Active :: series(), OwnerEnded :: series(),
+                    Duration :: series() | 0) -> non_neg_integer().
+lifetime_open(_Owner, _Opened, _Active, _OwnerEnded, _Duration) -> ?NOT_LOADED.
+
+%% Counts it as closed for a reason; `false' if it has ended before.
+-spec lifetime_close(Number :: non_neg_integer(), Closed :: series() | 0) -> boolean().
+lifetime_close(_Number, _Closed) -> ?NOT_LOADED.
 
 -spec span_start(term(), span_context() | undefined, map()) -> span_context().
 span_start(_Name, _Current, _Options) -> ?NOT_LOADED.

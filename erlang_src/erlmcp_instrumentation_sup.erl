@@ -19,8 +19,9 @@ init(Config) ->
     {ok, {Flags, [
         %% Before those who record, so that it ends after them.
         worker(erlmcp_instrumentation_exporter, [Config]),
-        worker(erlmcp_otel_instrumentation, []),
-        worker(erlmcp_metrics, []),
+        #{id => erlmcp_instrumentation_singleton_sup,
+          start => {erlmcp_instrumentation_singleton_sup, start_link, []},
+          type => supervisor},
         worker(erlmcp_instrumentation_vm, [Config])
         | listener(Config)
     ]}}.

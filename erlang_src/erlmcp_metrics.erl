@@ -59,6 +59,31 @@
 -export([time/2]).
 -export([time/3]).
 
+%% API: the forms of erlmcp's callers
+-export([record/2]).
+-export([counter/2]).
+-export([histogram/2]).
+-export([gauge/2]).
+-export([gauge/3]).
+-export([create_counter/2]).
+-export([create_counter/3]).
+-export([create_gauge/2]).
+-export([create_gauge/3]).
+-export([create_histogram/2]).
+-export([create_histogram/3]).
+-export([collect_metrics/0]).
+-export([get_metrics_summary/0]).
+
+%% API: operations
+-export([record_transport_operation/4]).
+-export([record_server_operation/4]).
+-export([record_registry_operation/3]).
+-export([with_metrics/3]).
+-export([get_metrics/0]).
+-export([get_metrics/1]).
+-export([reset_metrics/0]).
+-export([get_performance_summary/0]).
+
 %% API: registry
 -export([declare/3]).
 -export([bind/3]).
@@ -122,6 +147,18 @@
 %%     included. Default: the setting `series_limit'</li>
 %% </ul>
 
+-type operation() :: erlmcp_metrics_operations:operation().
+%% A recorded operation: `name', `value', `labels' as given, and `timestamp' in
+%% milliseconds since 1970.
+-type collected() :: #{
+    name := binary(),
+    type := kind(),
+    labels := #{binary() => binary()},
+    value := value()
+}.
+
+-export_type([operation/0]).
+-export_type([collected/0]).
 -export_type([name/0]).
 -export_type([labels/0]).
 -export_type([series/0]).
@@ -139,7 +176,8 @@
 
 %% @doc Starts the process registered as `erlmcp_metrics', or links to the one
 %% that runs. It logs refused recordings and holds no count: recording works
-%% without it. The application starts it by itself.
+%% without it. The application starts it by itself, and again when it was stopped.
+%% Where it starts, the list of operations ({@link get_metrics/0}) begins anew.
 -spec start_link() -> {ok, pid()} | {error, term()}.
 start_link() ->
     erlmcp_instrumentation_singleton:start_link(?MODULE, ?MODULE).
@@ -252,25 +290,180 @@ time(Name, Fun) ->
 time(Name, Labels, Fun) ->
     timed(fun(Seconds) -> ?NIF:observe(Name, Seconds, Labels) end, Fun).
 
+%% API: the forms of erlmcp's callers
+
+%% @doc Records a value under a name such as `"cli.tool.call.success"', without
+%% saying what it is. If a word of the name is `latency' or `duration', or the
+%% last one is a unit of time, the value is a time, in the unit that the name ends
+%% in or else in milliseconds, and goes into the histogram in seconds:
+%% `cli_command_latency_seconds'. Anything else is added to a counter:
+%% `cli_tool_call_success_total'. If the metric has been declared as something
+%% else, the value is recorded into that: a gauge is set. A name that another
+%% metric stands in the way of is no error: it is counted and logged as refused.
+-spec record(name(), number()) -> ok | error().
+record(Name, Value) ->
+    erlmcp_metrics_operations:counted(Name, Value).
+
+%% @doc Adds a number to a counter without labels; or, with options, declares the
+%% counter, as {@link declare/3} does; or, with labels, adds 1.
+-spec counter(name(), number() | options() | labels()) -> ok | error().
+counter(Name, Given) when is_map(Given) ->
+    case erlmcp_metrics_declaration:is_options(Given) of
+        true -> erlmcp_metrics_declaration:create(counter, Name, Given);
+        false -> ?NIF:count(Name, 1, Given)
+    end;
+counter(Name, Value) ->
+    ?NIF:count(Name, Value, #{}).
+
+%% @doc Counts an observation in a histogram without labels; or, with options,
+%% declares the histogram, as {@link declare/3} does.
+-spec histogram(name(), number() | options()) -> ok | error().
+histogram(Name, Options) when is_map(Options) ->
+    erlmcp_metrics_declaration:create(histogram, Name, Options);
+histogram(Name, Value) ->
+    ?NIF:observe(Name, Value, #{}).
+
+%% @doc Sets a gauge without labels; or, with options, declares it, as
+%% {@link declare/3} does.
+-spec gauge(name() | series(), gauge_value() | options()) -> ok | error().
+gauge(Name, Options) when is_map(Options) ->
+    erlmcp_metrics_declaration:create(gauge, Name, Options);
+gauge(Name, Value) ->
+    set(Name, Value).
+
+%% @doc As {@link set/3}.
+-spec gauge(name(), gauge_value(), labels()) -> ok | error();
+           (name(), labels(), gauge_value()) -> ok | error().
+gauge(Name, A, B) ->
+    set(Name, A, B).
+
+%% @doc Declares a counter by its description, or by options.
+-spec create_counter(name(), unicode:chardata() | options()) -> ok | error().
+create_counter(Name, Description) ->
+    erlmcp_metrics_declaration:create(counter, Name, Description).
+
+%% @doc Declares a counter by its description and its labels or further options.
+-spec create_counter(name(), unicode:chardata() | options(), [name()] | options()) ->
+    ok | error().
+create_counter(Name, Description, Labels) ->
+    erlmcp_metrics_declaration:create(counter, Name, Description, Labels).
+
+%% @doc Declares a gauge by its description, or by options.
+-spec create_gauge(name(), unicode:chardata() | options()) -> ok | error().
+create_gauge(Name, Description) ->
+    erlmcp_metrics_declaration:create(gauge, Name, Description).
+
+%% @doc Declares a gauge by its description and its labels or further options.
+-spec create_gauge(name(), unicode:chardata() | options(), [name()] | options()) ->
+    ok | error().
+create_gauge(Name, Description, Labels) ->
+    erlmcp_metrics_declaration:create(gauge, Name, Description, Labels).
+
+%% @doc Declares a histogram by its description, or by options.
+-spec create_histogram(name(), unicode:chardata() | options()) -> ok | error().
+create_histogram(Name, Description) ->
+    erlmcp_metrics_declaration:create(histogram, Name, Description).
+
+%% @doc Declares a histogram by its description, and its buckets, its labels or
+%% further options.
+-spec create_histogram(name(), unicode:chardata() | options(),
+                       [number()] | [name()] | options()) -> ok | error().
+create_histogram(Name, Description, Buckets) ->
+    erlmcp_metrics_declaration:create(histogram, Name, Description, Buckets).
+
+%% @doc Every series that the application has recorded, in the order of the names.
+%% The library's own and the VM's are in {@link scrape/0} only. Runs on a dirty
+%% scheduler; a node with many series gets a long list.
+-spec collect_metrics() -> [collected()].
+collect_metrics() ->
+    [#{name => exposed(Kind, Name), type => Kind, labels => Labels, value => Value}
+     || {Name, Kind, Labels, Value} <- ?NIF:collect()].
+
+%% @doc {@link collect_metrics/0} by kind: the keys `counters', `gauges' and
+%% `histograms' have maps from names to maps from labels to values. Of a
+%% histogram, `count' and `sum' are told. Up-down counters are among the gauges.
+-spec get_metrics_summary() ->
+    #{counters | gauges | histograms =>
+          #{Name :: binary() => #{Labels :: #{binary() => binary()} => value() | map()}}}.
+get_metrics_summary() ->
+    lists:foldl(fun summarise/2, #{counters => #{}, gauges => #{}, histograms => #{}},
+                collect_metrics()).
+
+%% API: operations
+
+%% @doc An operation of a transport took so many milliseconds. Counts in
+%% `erlmcp_transport_operation_duration_seconds{transport,operation}', and is
+%% listed by {@link get_metrics/0} with the labels `transport_id',
+%% `transport_type' and `operation'. The id is no label of the metric: there is no
+%% end of ids.
+-spec record_transport_operation(Id :: term(), Type :: term(), Operation :: term(),
+                                 Ms :: number()) -> ok | error().
+record_transport_operation(Id, Type, Operation, Ms) ->
+    erlmcp_metrics_operations:transport(Id, Type, Operation, Ms).
+
+%% @doc An operation of a server took so many milliseconds. Counts in
+%% `erlmcp_server_operation_duration_seconds{operation}', and is listed by
+%% {@link get_metrics/0} with the given labels, `server_id' and `operation'.
+-spec record_server_operation(Id :: term(), Operation :: term(), Ms :: number(),
+                              Labels :: map()) -> ok | error().
+record_server_operation(Id, Operation, Ms, Labels) ->
+    erlmcp_metrics_operations:server(Id, Operation, Ms, Labels).
+
+%% @doc An operation of the registry took so many milliseconds. Counts in
+%% `erlmcp_registry_operation_duration_seconds{operation}', and is listed by
+%% {@link get_metrics/0} with the given labels, `component' and `operation'.
+-spec record_registry_operation(Operation :: term(), Ms :: number(), Labels :: map()) ->
+    ok | error().
+record_registry_operation(Operation, Ms, Labels) ->
+    erlmcp_metrics_operations:registry(Operation, Ms, Labels).
+
+%% @doc Calls `Fun' and records how many milliseconds it took, also when it raises,
+%% as an operation of this name with these labels; returns what `Fun' returns, and
+%% lets class, reason and stack through as they are. Counts in a histogram in
+%% seconds: `tool_call' in `tool_call_duration_seconds', `request_latency_ms' in
+%% `request_latency_seconds'. Label values there are text of up to 128 bytes or
+%% numbers, else `other'.
+-spec with_metrics(name(), Labels :: map(), fun(() -> Result)) -> Result.
+with_metrics(Name, Labels, Fun) ->
+    erlmcp_metrics_operations:timed(Name, Labels, Fun).
+
+%% @doc The last 1 000 operations, the latest first. It has what the calling
+%% process has recorded. Asks no process.
+-spec get_metrics() -> [operation()].
+get_metrics() ->
+    erlmcp_metrics_operations:list().
+
+%% @doc Those of a name.
+-spec get_metrics(Name :: term()) -> [operation()].
+get_metrics(Name) ->
+    erlmcp_metrics_operations:list(Name).
+
+%% @doc Forgets the operations. The metrics in the registry go on: a counter that
+%% went down would be a restart to Prometheus.
+-spec reset_metrics() -> ok.
+reset_metrics() ->
+    erlmcp_metrics_operations:forget().
+
+%% @doc What operations there were, by binary keys: `uptime_ms' since they were
+%% last forgotten, at least 1; `total_metrics_recorded', and `counters' by name, of
+%% all since then; `rates' (`NAME_per_second') of these; and of those that
+%% {@link get_metrics/0} lists, by name: `histograms' (`count', `min', `max', `avg'),
+%% `gauges' (the latest value), `percentiles' (`NAME_percentiles': `p50', `p90',
+%% `p95', `p99', the nearest ranks). Values are as recorded, milliseconds;
+%% averages and rates are floats. `system_info' tells of the VM's memory,
+%% processes and run queue.
+-spec get_performance_summary() -> #{binary() => term()}.
+get_performance_summary() ->
+    erlmcp_metrics_operations:summary().
+
 %% API: registry
 
 %% @doc Says what a metric is. Declaring again completes or repeats what is
 %% known; the kind and a histogram's buckets never change. Takes the registry's
 %% lock for microseconds.
 -spec declare(kind(), name(), options()) -> ok | error().
-declare(Kind, Name, Options) when is_map(Options) ->
-    case check_options(maps:to_list(Options), undeclared()) of
-        {ok, Checked} ->
-            try
-                ?NIF:declare(Kind, Name, Checked)
-            catch
-                error:badarg -> bad_option("the kind is not an atom")
-            end;
-        {error, _} = Error ->
-            Error
-    end;
-declare(_Kind, _Name, _Options) ->
-    bad_option("the options are not a map").
+declare(Kind, Name, Options) ->
+    erlmcp_metrics_declaration:declare(Kind, Name, Options).
 
 %% @doc The series of a name and labels, for {@link inc/2}, {@link set/2} and
 %% {@link observe/2}: recording with it skips the look-up. It may be kept and
@@ -282,7 +475,7 @@ declare(_Kind, _Name, _Options) ->
 bind(Kind, Name, Labels) when is_atom(Kind) ->
     ?NIF:bind(Kind, Name, Labels);
 bind(_Kind, _Name, _Labels) ->
-    bad_option("the kind is not an atom").
+    {error, {bad_option, <<"the kind is not an atom">>}}.
 
 %% @doc The value of a series, as of now: it has what the calling process has
 %% recorded. `undefined' if there is no such series. A counter's value is an
@@ -372,6 +565,7 @@ format_report(#{what := recording_rejected, name := Name, tag := Tag, text := Te
 %% @private
 -spec init([]) -> {ok, []}.
 init([]) ->
+    ok = erlmcp_metrics_operations:forget(),
     {ok, []}.
 
 %% @private
@@ -396,8 +590,6 @@ handle_info(_Message, State) ->
 
 %% Internals
 
-%% A process that runs already may belong to this library's supervisor: the
-%% caller gets it as if it had started it.
 -spec timed(fun((float()) -> term()), fun(() -> Result)) -> Result.
 timed(Observe, Fun) ->
     Start = erlang:monotonic_time(),
@@ -408,70 +600,25 @@ timed(Observe, Fun) ->
         Observe(Duration / erlang:convert_time_unit(1, second, native))
     end.
 
--spec undeclared() -> map().
-undeclared() ->
-    #{library => false, description => nil, unit => nil,
-      buckets => nil, max_buckets => nil, limit => nil}.
-
--spec check_options([{term(), term()}], map()) -> {ok, map()} | error().
-check_options([], Checked) ->
-    {ok, Checked};
-check_options([{Key, Value} | Rest], Checked) ->
-    case check_option(Key, Value) of
-        ignore -> check_options(Rest, Checked);
-        {ok, Good} -> check_options(Rest, Checked#{Key => Good});
-        {error, _} = Error -> Error
-    end.
-
--spec check_option(term(), term()) -> {ok, term()} | ignore | error().
-check_option(description, Text) ->
-    check_text(Text, "the description is not text");
-check_option(unit, Unit) when is_atom(Unit) ->
-    {ok, atom_to_binary(Unit)};
-check_option(unit, Unit) ->
-    check_text(Unit, "the unit is not text");
-check_option(labels, Labels) when is_list(Labels) ->
-    ignore;
-check_option(labels, _Labels) ->
-    bad_option("the labels are not a list of names");
-check_option(limit, Limit) when is_integer(Limit), Limit >= 2, Limit < 1 bsl 31 ->
-    {ok, Limit};
-check_option(limit, _Limit) ->
-    bad_option("the limit is not an integer of at least 2: one series is the overflow series");
-check_option(max_buckets, Count) when is_integer(Count), Count >= 2, Count =< 1024 ->
-    {ok, Count};
-check_option(max_buckets, _Count) ->
-    bad_option("max_buckets is not an integer from 2 to 1024");
-check_option(buckets, Buckets) ->
-    check_buckets(Buckets, []);
-check_option(Key, _Value) ->
-    %% The limit of characters does not hold for one large integer.
-    Shown = string:slice(io_lib:format("~0tp", [Key], [{chars_limit, 200}]), 0, 250),
-    bad_option([Shown, " is no option; options are description, unit, labels, buckets, max_buckets, limit"]).
-
--spec check_text(term(), string()) -> {ok, binary()} | error().
-check_text(Text, Otherwise) ->
-    try unicode:characters_to_binary(Text) of
-        Binary when is_binary(Binary) -> {ok, Binary};
-        _ -> bad_option(Otherwise)
-    catch
-        error:badarg -> bad_option(Otherwise)
-    end.
-
--spec check_buckets(term(), [float()]) -> {ok, [float()]} | error().
-check_buckets([], Bounds) ->
-    {ok, lists:reverse(Bounds)};
-check_buckets([infinity], Bounds) ->
-    {ok, lists:reverse(Bounds)};
-check_buckets([Bound | Rest], Bounds) when is_number(Bound) ->
-    try float(Bound) of
-        Float -> check_buckets(Rest, [Float | Bounds])
-    catch
-        error:badarg -> bad_option("a bucket's bound is too large")
+%% A counter may be recorded with or without its ending.
+-spec exposed(kind(), binary()) -> binary().
+exposed(counter, Name) ->
+    Start = byte_size(Name) - byte_size(<<"_total">>),
+    case Name of
+        <<_:Start/binary, "_total">> -> Name;
+        _ -> <<Name/binary, "_total">>
     end;
-check_buckets(_, _Bounds) ->
-    bad_option("the buckets are not a list of numbers").
+exposed(_Kind, Name) ->
+    Name.
 
--spec bad_option(iodata()) -> error().
-bad_option(Text) ->
-    {error, {bad_option, unicode:characters_to_binary(Text)}}.
+-spec summarise(collected(), map()) -> map().
+summarise(#{name := Name, type := Kind, labels := Labels, value := Value}, Summary) ->
+    {Key, Shown} = shown(Kind, Value),
+    Of = maps:get(Key, Summary),
+    Series = maps:get(Name, Of, #{}),
+    Summary#{Key := Of#{Name => Series#{Labels => Shown}}}.
+
+-spec shown(kind(), value()) -> {counters | gauges | histograms, value() | map()}.
+shown(counter, Value) -> {counters, Value};
+shown(_Histogram, #{count := _} = Value) -> {histograms, maps:with([count, sum], Value)};
+shown(_Gauge, Value) -> {gauges, Value}.

@@ -277,8 +277,12 @@ with_span(Name, Options, Fun) ->
 measure(Name, Fun) ->
     with_span(Name, #{}, Fun).
 
-%% @doc `with_span(Name, #{attributes => Attributes}, Fun)'.
--spec measure(name(), attributes(), fun(() -> Result)) -> Result.
+%% @doc `with_span(Name, #{attributes => Attributes}, Fun)'. The order of
+%% attributes and function is free.
+-spec measure(name(), attributes(), fun(() -> Result)) -> Result;
+             (name(), fun(() -> Result), attributes()) -> Result.
+measure(Name, Fun, Attributes) when is_function(Fun, 0) ->
+    with_span(Name, #{attributes => Attributes}, Fun);
 measure(Name, Attributes, Fun) ->
     with_span(Name, #{attributes => Attributes}, Fun).
 

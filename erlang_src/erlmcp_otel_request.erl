@@ -11,7 +11,6 @@
 -export([registry/2]).
 -export([ends/5]).
 -export([failure/1]).
--export([declare_metrics/0]).
 
 -export_type([failure/0]).
 
@@ -25,10 +24,9 @@
     links => [binary()]
 }.
 -type failure() :: none | {failed, Type :: binary(), Message :: binary()}.
--type label() :: atom() | binary().
+-type label() :: erlmcp_instrumentation_label:label().
 
 -define(NIF, erlmcp_instrumentation_nif).
--define(MAX_LABEL_BYTES, 128).
 
 %% What is read of a request.
 -record(request, {
@@ -95,20 +93,6 @@ failure(#{<<"isError">> := true}) -> {failed, <<"tool_error">>, <<>>};
 failure(#{isError := true}) -> {failed, <<"tool_error">>, <<>>};
 failure(error) -> {failed, <<"error">>, <<>>};
 failure(_Result) -> none.
-
-%% Says what the metrics mean; recording works without.
--spec declare_metrics() -> ok.
-declare_metrics() ->
-    Declare = fun(Kind, Name, Help) ->
-        ?NIF:declare(Kind, Name, #{library => true, description => Help, unit => nil,
-                                   buckets => nil, max_buckets => nil,
-                                   limit => nil})
-    end,
-    _ = Declare(counter, erlmcp_requests_total, <<"Requests that have ended.">>),
-    _ = Declare(histogram, erlmcp_request_duration_seconds, <<"How long requests took.">>),
-    _ = Declare(counter, erlmcp_errors_total, <<"Requests that have failed.">>),
-    _ = Declare(up_down_counter, erlmcp_requests_in_flight, <<"Requests that are being handled.">>),
-    ok.
 
 %% Internals
 
@@ -206,20 +190,8 @@ note(Method, Component) ->
 
 %% What names a series: bounded, and text.
 -spec label(term()) -> label().
-label(Term) when is_atom(Term) -> Term;
-label(Term) when is_binary(Term), byte_size(Term) =< ?MAX_LABEL_BYTES -> utf8(Term);
-label(Term) when is_list(Term) -> utf8(Term);
-label(_Term) -> <<"other">>.
-
--spec utf8(binary() | list()) -> binary().
-utf8(Term) ->
-    try unicode:characters_to_binary(Term) of
-        Text when is_binary(Text), byte_size(Text) =< ?MAX_LABEL_BYTES -> Text;
-        _ -> <<"other">>
-    catch
-        %% A list of other things than characters.
-        error:badarg -> <<"other">>
-    end.
+label(Term) ->
+    erlmcp_instrumentation_label:value(Term).
 
 -spec text(term()) -> binary().
 text(Term) when is_binary(Term) -> Term;

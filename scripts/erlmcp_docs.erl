@@ -19,7 +19,7 @@ main(["check", Dir]) ->
 
 -spec pages() -> [{file:filename(), binary()}].
 pages() ->
-    [{"configuration.md", configuration()}].
+    [{"configuration.md", configuration()}, {"metric-catalogue.md", catalogue()}].
 
 -spec configuration() -> binary().
 configuration() ->
@@ -57,3 +57,40 @@ default(Default) -> io_lib:format("~0tp", [Default]).
 -spec unit(atom()) -> iodata().
 unit(none) -> "";
 unit(Unit) -> [" ", atom_to_list(Unit)].
+
+-spec catalogue() -> binary().
+catalogue() ->
+    unicode:characters_to_binary([
+        "# Metric catalogue\n\n"
+        "<!-- Made by scripts/generate-docs.sh from erlmcp_metrics_catalogue:all/0. -->\n\n"
+        "The metrics of an MCP server and of this library. `erlmcp_mcp_metrics` records them by\n"
+        "functions ([metrics.md](metrics.md#what-an-mcp-server-does)); those of requests are recorded by\n"
+        "`erlmcp_otel_instrumentation:trace_request/2`, those of the library are told at each scrape. The\n"
+        "figures of the VM are in [vm-metrics.md](vm-metrics.md).\n\n"
+        "A metric is shown from its first series on; one that has none is not shown at all, not even\n"
+        "its type. Ratios, quantiles and other computed figures are no metrics: compute them in queries.\n"
+        "An up-down counter is shown with the type gauge. The unit of a name's end is that of its values.\n",
+        [section(Section, Title) || {Section, Title} <- erlmcp_metrics_catalogue:sections()]
+    ]).
+
+-spec section(erlmcp_metrics_catalogue:section(), binary()) -> iodata().
+section(Section, Title) ->
+    Metrics = [Metric || #{section := Of} = Metric <- erlmcp_metrics_catalogue:all(), Of =:= Section],
+    ["\n## ", Title, "\n\n| name | kind | unit | labels | |\n|---|---|---|---|---|\n",
+     [["| `", atom_to_binary(Name), "` | ", kind(Kind), " | ", unit_word(Unit), " | ",
+       lists:join(", ", [["`", atom_to_binary(Label), "`"] || Label <- Labels]), " | ",
+       Help, buckets(Buckets), " |\n"]
+      || #{name := Name, kind := Kind, unit := Unit, labels := Labels, help := Help,
+           buckets := Buckets} <- Metrics]].
+
+-spec kind(atom()) -> iodata().
+kind(up_down_counter) -> "up-down counter";
+kind(Kind) -> atom_to_binary(Kind).
+
+-spec unit_word(binary() | none) -> iodata().
+unit_word(none) -> "";
+unit_word(Unit) -> Unit.
+
+-spec buckets([number()] | default | none) -> iodata().
+buckets([_ | _] = Bounds) -> [" Buckets: ", lists:join(", ", [io_lib:format("~p", [B]) || B <- Bounds]), "."];
+buckets(_) -> "".

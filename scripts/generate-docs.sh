@@ -6,8 +6,8 @@ usage() {
   cat <<'USAGE'
 usage: scripts/generate-docs.sh [--check]
 
-Writes docs/configuration.md. With --check nothing is written; exits with 1 if
-a page is out of date. The library must be compiled: rebar3 compile.
+Writes docs/configuration.md and docs/metric-catalogue.md. With --check nothing
+is written; exits with 1 if a page is out of date. The library must be compiled: rebar3 compile.
 USAGE
 }
 

@@ -14,6 +14,7 @@ runners:
             exposition against Python, a real Prometheus, OTLP export
             against a strict receiver, the Collector and rotel
   example   the example project, with the library as a git dependency
+  callers   modules written as erlmcp's callers are, in every order of starts
   page      /debug/traces in headless Chromium
   scripts   the shell scripts' usage and exit codes
 
@@ -80,6 +81,12 @@ runner_example() {
   count "$(sum "$log" '^example: ([0-9]+) passed.*')" "$(sum "$log" '^example: .* ([0-9]+) failed.*')" 0
 }
 
+runner_callers() {
+  run callers test/callers/run.sh
+  local log=$logs/callers.log
+  count "$(sum "$log" '^callers: ([0-9]+) passed.*')" "$(sum "$log" '^callers: .* ([0-9]+) failed.*')" 0
+}
+
 runner_page() {
   run page test/page/run.sh
   local log=$logs/page.log
@@ -93,7 +100,7 @@ runner_scripts() {
   count "$(sum "$log" '^scripts: ([0-9]+) passed.*')" "$(sum "$log" '^scripts: .* ([0-9]+) failed.*')" 0
 }
 
-all=(cargo eunit ct example page scripts)
+all=(cargo eunit ct example callers page scripts)
 [ $# -gt 0 ] || set -- "${all[@]}"
 for runner in "$@"; do
   case $runner in
@@ -101,7 +108,7 @@ for runner in "$@"; do
       usage
       exit 0
       ;;
-    cargo | eunit | ct | example | page | scripts) ;;
+    cargo | eunit | ct | example | callers | page | scripts) ;;
     *)
       printf 'run-tests: unknown runner: %s\n' "$runner" >&2
       usage >&2

@@ -9,7 +9,7 @@
          init_per_testcase/2, end_per_testcase/2]).
 -export([
     new_versions_under_load/1, deleted_modules_under_load/1, a_version_that_cannot_load/1,
-    the_listener_after_a_reload/1,
+    the_listener_after_a_reload/1, what_is_open_after_a_reload/1,
     a_panic_is_an_error/1, stop_and_start/1, stop_under_load/1,
     killed_processes_are_replaced/1, killed_listener_on_a_fixed_port/1, killed_application/1,
     start_link_before_the_application/1, start_link_without_the_application/1,
@@ -31,7 +31,7 @@ suite() ->
 
 all() ->
     [new_versions_under_load, deleted_modules_under_load, a_version_that_cannot_load,
-     the_listener_after_a_reload,
+     the_listener_after_a_reload, what_is_open_after_a_reload,
      a_panic_is_an_error, stop_and_start, stop_under_load,
      killed_processes_are_replaced, killed_listener_on_a_fixed_port, killed_application,
      start_link_before_the_application, start_link_without_the_application,
@@ -113,6 +113,29 @@ the_listener_after_a_reload(_Config) ->
          exit(whereis(erlmcp_instrumentation_sup), kill),
          erlmcp_ct_load:until(fun() -> is_free(Port) end),
          erlmcp_ct_app:start()
+     end || Reload <- [fun() -> {Binary, _} = new_version(?NIF), load(?NIF, Binary) end,
+                       fun() -> load(?NIF, file) end,
+                       fun() -> purge(?NIF), true = code:delete(?NIF), purge(?NIF) end]],
+    ok.
+
+%% It still ends with its owner, and operations are still listed.
+what_is_open_after_a_reload(_Config) ->
+    [begin
+         Type = erlmcp_ct_app:name("reloaded"),
+         Active = fun() -> ?M:value(erlmcp_sessions_active, #{session_type => Type}) end,
+         {Owner, Monitor} = spawn_monitor(fun() -> receive stop -> ok end end),
+         Kept = erlmcp_mcp_metrics:session_created(Type),
+         Lost = erlmcp_mcp_metrics:session_created(Type, Owner),
+         ok = ?M:record_server_operation(Type, reload, 1, #{}),
+         Reload(),
+         ?assertEqual(2, Active()),
+         exit(Owner, kill),
+         receive {'DOWN', Monitor, process, Owner, killed} -> ok end,
+         erlmcp_ct_load:until(fun() -> Active() =:= 1 end),
+         ?assertEqual([true, false], [erlmcp_mcp_metrics:session_closed(Session, done)
+                                      || Session <- [Kept, Lost]]),
+         ?assertEqual(0, Active()),
+         ?assertMatch([#{labels := #{<<"server_id">> := Type}} | _], ?M:get_metrics())
      end || Reload <- [fun() -> {Binary, _} = new_version(?NIF), load(?NIF, Binary) end,
                        fun() -> load(?NIF, file) end,
                        fun() -> purge(?NIF), true = code:delete(?NIF), purge(?NIF) end]],

@@ -11,7 +11,8 @@
 -export([all/0, suite/0, init_per_suite/1, end_per_suite/1,
          init_per_testcase/2, end_per_testcase/2]).
 -export([
-    recording_functions/1, other_functions/1, native_functions/1, native_limits/1,
+    recording_functions/1, functions_of_callers/1, functions_of_servers/1, other_functions/1,
+    native_functions/1, native_limits/1,
     native_listener/1, gathered_families/1, gathered_families_that_clash/1,
     messages_to_processes/1,
     forged_handles/1, many_labels_and_long_texts/1,
@@ -31,7 +32,8 @@ suite() ->
     [{timetrap, {seconds, 90}}].
 
 all() ->
-    [recording_functions, other_functions, native_functions, native_limits,
+    [recording_functions, functions_of_callers, functions_of_servers, other_functions,
+     native_functions, native_limits,
      native_listener, gathered_families, gathered_families_that_clash, messages_to_processes,
      forged_handles, many_labels_and_long_texts,
      one_log_line_a_name, a_flood_of_names_is_not_logged,
@@ -65,6 +67,68 @@ recording_functions(Config) ->
         answered(Function, apply(?M, Function, Arguments))
     end).
 
+%% What erlmcp's callers call. Whatever they give, the lists can be read.
+functions_of_callers(Config) ->
+    Functions = [{record, 2}, {counter, 2}, {histogram, 2}, {gauge, 2}, {gauge, 3},
+                 {create_counter, 2}, {create_counter, 3}, {create_gauge, 2}, {create_gauge, 3},
+                 {create_histogram, 2}, {create_histogram, 3}, {record_transport_operation, 4},
+                 {record_server_operation, 4}, {record_registry_operation, 3}],
+    holds(8000, calls(Functions), Config, fun({Function, Arguments}) ->
+        answered(Function, apply(?M, Function, Arguments))
+    end),
+    holds(1000, {name(), oneof([labels(), hostile()])}, Config, fun({Name, Labels}) ->
+        done = ?M:with_metrics(Name, Labels, fun() -> done end),
+        thrown = try ?M:with_metrics(Labels, Name, fun() -> throw(thrown) end)
+                 catch throw:Thrown -> Thrown end,
+        true
+    end),
+    Read = ?M:get_metrics(),
+    ?assertEqual([], [Operation || Operation <- Read,
+                                   lists:sort(maps:keys(Operation)) =/= [labels, name, timestamp, value]]),
+    ?assertEqual(1000, length(Read)),
+    [?assert(is_list(?M:get_metrics(real(Name)))) || Name <- [{'$leaf', I} || I <- lists:seq(1, 60)]],
+    %% No term that is kept is larger than a slot of the ring.
+    ?assertEqual([], [Size || Operation <- Read, Size <- [erlang:external_size(Operation)],
+                              Size > 5000]),
+    ?assertMatch(#{<<"histograms">> := _, <<"percentiles">> := _}, ?M:get_performance_summary()),
+    ?assert(is_list(?M:collect_metrics())),
+    ok = ?M:reset_metrics().
+
+%% A server's figures; what is opened is closed by the end of a process.
+functions_of_servers(Config) ->
+    Module = erlmcp_mcp_metrics,
+    Functions = [Function || {Name, _} = Function <- Module:module_info(exports),
+                             not lists:member(Name, [module_info, since, tool, prompt])],
+    Durations = oneof([{oneof([integer(), float(), hostile()]),
+                        elements([second, millisecond, microsecond, nanosecond, native, week])},
+                       hostile()]),
+    Argument = oneof([elements([tcp, <<"search">>, "stdio", success, error, hit, 1, 0]), Durations]),
+    Calls = oneof([{exactly(Name), list_of(lists:duplicate(Arity, Argument))}
+                   || {Name, Arity} <- Functions]),
+    {Pid, Monitor} = spawn_monitor(fun() ->
+        holds(8000, Calls, Config, fun({Function, Arguments}) ->
+            try apply(Module, Function, Arguments) of
+                ok -> true;
+                {error, _} = Error -> answered(Function, Error);
+                %% Open, or whether it was.
+                Token -> is_tuple(Token) orelse is_boolean(Token)
+            catch
+                %% Operations of the registry also take functions.
+                error:{badfun, _} -> Function =:= registry_operation;
+                error:{badarity, _} -> Function =:= registry_operation;
+                throw:thrown -> Function =:= registry_operation
+            end
+        end)
+    end),
+    receive {'DOWN', Monitor, process, Pid, Reason} -> ?assertEqual(normal, Reason) end,
+    Active = fun() ->
+        [Value || #{name := Name, value := Value} <- ?M:collect_metrics(),
+                  lists:member(Name, [<<"erlmcp_connections_active">>, <<"erlmcp_sessions_active">>,
+                                      <<"erlmcp_subscriptions_active">>])]
+    end,
+    ?assertNotEqual([], Active()),
+    erlmcp_ct_load:until(fun() -> lists:all(fun(Value) -> Value == 0 end, Active()) end).
+
 %% These may say badarg or function_clause, and no more.
 other_functions(Config) ->
     Functions = [{scrape, 1}, {scrape, 2}, {content_type, 1}, {format_error, 1}, {time, 2}, {time, 3}],
@@ -85,6 +149,7 @@ native_functions(Config) ->
     Recording = [{count, 3}, {add, 3}, {subtract, 3}, {set, 3}, {observe, 3}, {series_add, 2},
                  {series_subtract, 2}, {series_set, 2}, {series_observe, 2}],
     Others = [{declare, 3}, {bind, 3}, {value, 2}, {remove, 2}, {remove_all, 1}, {scrape, 3},
+              {kind, 1}, {collect, 0}, {lifetime_open, 5}, {lifetime_close, 2},
               {vm_register, 1}, {vm_reply, 2}, {vm_pong, 3}, {stats, 0}, {configure, 1},
               {listener_start, 2}, {listener_stop, 0}],
     holds(5000, calls(Recording), Config, fun({Function, Arguments}) ->

@@ -33,7 +33,7 @@ connect(#{credentials := Credentials, transport := Transport} = Options) ->
     _ = erlmcp_metrics:inc(erlmcp_connections_total, #{transport => Transport}),
     case Credentials of
         <<"valid">> ->
-            _ = erlmcp_metrics:inc(erlmcp_auth_attempts_total, #{result => success}),
+            _ = erlmcp_mcp_metrics:authenticated(),
             {ok, _} = erlmcp_demo_pool_sup:start_child(
                 erlmcp_demo_sessions, maps:remove(credentials, Options));
         <<"expired">> ->
@@ -61,10 +61,10 @@ series(Transport) ->
         true = is_integer(Series),
         Series
     end,
-    #{bytes_in => Bind(counter, erlmcp_transport_bytes_total, direction, in),
-      bytes_out => Bind(counter, erlmcp_transport_bytes_total, direction, out),
-      messages_in => Bind(counter, erlmcp_messages_total, direction, in),
-      messages_out => Bind(counter, erlmcp_messages_total, direction, out),
+    #{bytes_in => Bind(counter, erlmcp_transport_bytes_total, direction, received),
+      bytes_out => Bind(counter, erlmcp_transport_bytes_total, direction, sent),
+      messages_in => Bind(counter, erlmcp_messages_total, direction, received),
+      messages_out => Bind(counter, erlmcp_messages_total, direction, sent),
       decoded => Bind(histogram, erlmcp_transport_operation_duration_seconds,
                       operation, 'receive'),
       encoded => Bind(histogram, erlmcp_transport_operation_duration_seconds,
@@ -87,10 +87,8 @@ encode(Answer, #{bytes_out := Bytes, messages_out := Messages, encoded := Durati
 
 -spec refuse(atom(), atom()) -> {error, unauthorized}.
 refuse(Transport, Reason) ->
-    _ = erlmcp_metrics:inc(erlmcp_auth_attempts_total, #{result => failure}),
-    _ = erlmcp_metrics:inc(erlmcp_auth_failures_total, #{reason => Reason}),
-    _ = erlmcp_metrics:inc(erlmcp_connection_errors_total,
-                           #{transport => Transport, error_type => unauthorized}),
+    _ = erlmcp_mcp_metrics:authentication_failed(Reason),
+    _ = erlmcp_mcp_metrics:connection_failed(Transport, unauthorized),
     _ = erlmcp_metrics:inc(erlmcp_connections_closed_total,
                            #{transport => Transport, reason => refused}),
     _ = erlmcp_metrics:inc(erlmcp_security_events_total,

@@ -28,11 +28,13 @@ mod family;
 mod gauge;
 mod index;
 mod labels;
+mod lifetime;
 mod metric;
 mod name;
 mod own;
 mod reader;
 mod reading;
+mod recent;
 mod recorder;
 mod registry;
 mod rejection;
@@ -47,9 +49,11 @@ pub use exponential::{ExponentialBuckets, ExponentialValue};
 pub use family::{Family, FamilyKind, Number, Sample};
 pub use gauge::GaugeValue;
 pub use labels::{LabelError, LabelSet, LabelSetBuilder};
+pub use lifetime::{LifetimeSeries, Lifetimes, NotOpened};
 pub use metric::{Buckets, BucketsError, Kind, Origin};
 pub use name::{MetricName, NameError};
 pub use reading::{MetricReading, SeriesReading};
+pub use recent::RecentOperations;
 pub use recorder::{RecordError, Recorder};
 pub use registry::{
     BindError, Bound, Declaration, DeclareError, HistogramValue, Options, Registry, Stats, Value,

@@ -19,13 +19,15 @@ pub enum Rejection {
     UnknownSeries,
     /// The node has as many metrics as it may have.
     MetricsLimit,
+    /// As many connections, sessions and subscriptions as may be are open.
+    TooManyOpen,
     /// Something broke inside the library.
     Internal,
 }
 
 impl Rejection {
     /// Every reason.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::BadName,
         Self::BadLabels,
         Self::BadValue,
@@ -33,6 +35,7 @@ impl Rejection {
         Self::NegativeIncrement,
         Self::UnknownSeries,
         Self::MetricsLimit,
+        Self::TooManyOpen,
         Self::Internal,
     ];
 
@@ -47,6 +50,7 @@ impl Rejection {
             Self::NegativeIncrement => "negative_increment",
             Self::UnknownSeries => "unknown_series",
             Self::MetricsLimit => "metrics_limit",
+            Self::TooManyOpen => "too_many_open",
             Self::Internal => "internal",
         }
     }

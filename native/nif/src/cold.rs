@@ -161,6 +161,41 @@ fn value<'a>(env: Env<'a>, name: Term<'a>, labels: Term<'a>) -> Term<'a> {
     call.to_term(env, term)
 }
 
+/// What a name is, without making it anything.
+#[rustler::nif]
+fn kind<'a>(env: Env<'a>, name: Term<'a>) -> Term<'a> {
+    let call = CallEnv::of(env);
+    let term = match decode_name(call, &mut String::new(), None, raw(name)) {
+        Ok(name) => call.atom(registry().kind_of(&name).map_or("undefined", Kind::as_str)),
+        Err(refusal) => refusal.to_term(call),
+    };
+    call.to_term(env, term)
+}
+
+/// Every series of the application: `[{Name, Kind, Labels, Value}]`.
+#[rustler::nif(schedule = "DirtyCpu")]
+fn collect(env: Env<'_>) -> Term<'_> {
+    let call = CallEnv::of(env);
+    let mut collected = Vec::new();
+    registry().read(|metric| {
+        if metric.origin() != Origin::Application {
+            return;
+        }
+        let (name, kind) = (call.binary(metric.name().as_bytes()), metric.kind().as_str());
+        metric.series(|series| {
+            let (names, values): (Vec<RawTerm>, Vec<RawTerm>) = series
+                .labels()
+                .map(|(name, value)| (call.binary(name.as_bytes()), call.binary(value.as_bytes())))
+                .unzip();
+            if let Some(labels) = call.map(&names, &values) {
+                let value = value_term(call, &series.value());
+                collected.push(call.tuple(&[name, call.atom(kind), labels, value]));
+            }
+        });
+    });
+    call.to_term(env, call.list(&collected))
+}
+
 fn value_term(call: CallEnv<'_>, value: &Value) -> RawTerm {
     match value {
         Value::Sum(Number::Int(n)) | Value::Gauge(GaugeValue::Int(n)) => call.int(*n),

@@ -1,5 +1,5 @@
 //! Watches processes: those that own the listener and the exporter, those with
-//! spans, and the one that learns why these ended.
+//! spans, the one that learns why these ended, and the owners of what is open.
 //!
 //! A process that is killed runs no `terminate`; the VM still tells a
 //! monitoring resource that it is gone. Then the ports are closed, and its
@@ -8,7 +8,7 @@
 
 use std::ffi::{CStr, c_int, c_void};
 use std::panic::catch_unwind;
-use std::ptr;
+use std::ptr::{self, NonNull};
 use std::sync::atomic::{AtomicPtr, Ordering};
 
 use rustler::sys::{
@@ -19,13 +19,14 @@ use rustler::sys::{
 
 use crate::raw::{CallEnv, LocalPid};
 use crate::state::thread;
-use crate::{exporter, listener, owner};
+use crate::{exporter, lifetime, listener, owner};
 
 /// The resource types: made at load, taken over at upgrade.
 static TYPE: AtomicPtr<ErlNifResourceType> = AtomicPtr::new(ptr::null_mut());
 static EXPORTER_OWNER: AtomicPtr<ErlNifResourceType> = AtomicPtr::new(ptr::null_mut());
 static SPAN_WATCHER: AtomicPtr<ErlNifResourceType> = AtomicPtr::new(ptr::null_mut());
 static SPAN_OWNER: AtomicPtr<ErlNifResourceType> = AtomicPtr::new(ptr::null_mut());
+static LIFETIME_OWNER: AtomicPtr<ErlNifResourceType> = AtomicPtr::new(ptr::null_mut());
 
 /// The objects that monitor the current owners. A monitor does not hold its
 /// object: without this reference both would be gone at once.
@@ -54,6 +55,12 @@ pub(crate) fn prepare(env: CallEnv<'_>) -> bool {
             c"erlmcp_span_owner",
             span_owner_down as *const ErlNifResourceDown,
             &SPAN_OWNER,
+        )
+        && open_type(
+            env,
+            c"erlmcp_lifetime_owner",
+            lifetime_owner_down as *const ErlNifResourceDown,
+            &LIFETIME_OWNER,
         )
 }
 
@@ -139,8 +146,8 @@ fn watch_as(
     }
 }
 
-/// Callbacks of the objects that `watch_as` makes: each tells the generation it
-/// was made for to those whom it concerns.
+/// Callbacks of the objects that `watch_as` and `watch_lifetime` make: each
+/// tells the number it was made for to those whom it concerns.
 macro_rules! down_callbacks {
     ($($name:ident => $tell:path;)*) => {
         $(
@@ -150,7 +157,7 @@ macro_rules! down_callbacks {
                 _pid: *const ErlNifPid,
                 _monitor: *const ErlNifMonitor,
             ) {
-                // SAFETY: the object is one that `watch_as` made.
+                // SAFETY: the object is one of those, and begins with its number.
                 let generation = unsafe { object.cast::<u64>().read() };
                 // A panic must not leave a C function.
                 let _ = catch_unwind(|| $tell(generation));
@@ -163,6 +170,43 @@ down_callbacks! {
     owner_down => listener::owner_is_down;
     exporter_owner_down => exporter::owner_is_down;
     span_watcher_down => owner::watcher_is_down;
+    lifetime_owner_down => lifetime::owner_is_down;
+}
+
+/// A process that is watched as long as this lives.
+#[derive(Debug)]
+pub(crate) struct Watch(NonNull<c_void>);
+
+// SAFETY: objects of the VM may be released from any thread; nothing else is
+// done with it.
+unsafe impl Send for Watch {}
+// SAFETY: as above.
+unsafe impl Sync for Watch {}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        // SAFETY: the one reference that `watch_lifetime` kept. The monitor
+        // ends with its object; while the callback runs the VM holds another.
+        unsafe { enif_release_resource(self.0.as_ptr()) };
+    }
+}
+
+/// Has `lifetime::owner_is_down` called with a number when the process ends,
+/// unless the watch is dropped before. `None` if the process is gone.
+pub(crate) fn watch_lifetime(env: CallEnv<'_>, owner: LocalPid, number: u64) -> Option<Watch> {
+    let kind = LIFETIME_OWNER.load(Ordering::Acquire);
+    if kind.is_null() {
+        return None;
+    }
+    // SAFETY: as in `watch_as`. Our reference is the watch's, which is dropped
+    // at once if the process is gone.
+    unsafe {
+        let watch = Watch(NonNull::new(enif_alloc_resource(kind, size_of::<u64>()))?);
+        watch.0.as_ptr().cast::<u64>().write(number);
+        let refused: c_int =
+            enif_monitor_process(env.as_c(), watch.0.as_ptr(), owner.as_c(), ptr::null_mut());
+        (refused == 0).then_some(watch)
+    }
 }
 
 /// Closes on a thread of its own what an owner has left: schedulers must not
