@@ -22,12 +22,16 @@ init(Config) ->
         worker(erlmcp_otel_instrumentation, []),
         worker(erlmcp_metrics, []),
         worker(erlmcp_instrumentation_vm, [Config])
-        | listener(Config)
+        | listener(Config) ++ log_file(Config)
     ]}}.
 
 -spec listener(erlmcp_instrumentation_config:config()) -> [supervisor:child_spec()].
 listener(#{http_enabled := false}) -> [];
 listener(#{http_enabled := true} = Config) -> [worker(erlmcp_instrumentation_listener, [Config])].
+
+-spec log_file(erlmcp_instrumentation_config:config()) -> [supervisor:child_spec()].
+log_file(#{log_file := off}) -> [];
+log_file(Config) -> [worker(erlmcp_log_file, [erlmcp_instrumentation_log_settings:file(Config)])].
 
 -spec worker(module(), [term()]) -> supervisor:child_spec().
 worker(Module, Args) ->

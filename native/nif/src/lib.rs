@@ -24,6 +24,7 @@ mod printed;
 mod propagation;
 mod raw;
 mod record;
+mod redaction;
 mod refusal;
 mod request;
 mod span;
