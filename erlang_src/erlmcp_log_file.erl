@@ -154,14 +154,14 @@ init(#{level := Level, queue_bytes := Max} = Options) ->
     process_flag(trap_exit, true),
     process_flag(message_queue_data, off_heap),
     Queued = atomics:new(1, [{signed, true}]),
-    State = open(#state{options = Options, queued = Queued}),
     Handler = #{level => Level,
                 formatter => {erlmcp_log_formatter, #{}},
                 config => #{owner => self(), queued => Queued, queue_bytes => Max}},
     %% One that an owner has left that was killed.
     _ = logger:remove_handler(?HANDLER),
     _ = logger:add_handler(?HANDLER, ?MODULE, Handler),
-    {ok, State}.
+    %% After it, so that it tells what is wrong with the file.
+    {ok, open(#state{options = Options, queued = Queued})}.
 
 %% @private
 -spec handle_call(term(), gen_server:from(), #state{}) -> {reply, term(), #state{}}.
@@ -183,7 +183,7 @@ handle_cast(_Request, State) ->
 %% @private
 -spec handle_info(term(), #state{}) -> {noreply, #state{}}.
 handle_info({line, Line}, State) ->
-    {noreply, write(batch([Line], byte_size(Line)), State)};
+    {noreply, write(batch(Line, State), State)};
 handle_info(try_again, #state{fd = none} = State) ->
     {noreply, open(State)};
 handle_info({'DOWN', Monitor, process, Pid, _}, #state{compression = {Pid, Monitor}} = State) ->
@@ -202,22 +202,26 @@ terminate(_Reason, State) ->
 -spec drained(#state{}) -> #state{}.
 drained(State) ->
     receive
-        {line, Line} -> drained(write(batch([Line], byte_size(Line)), State))
+        {line, Line} -> drained(write(batch(Line, State), State))
     after 0 ->
         State
     end.
 
 %% Writing
 
-%% What has come meanwhile.
--spec batch([binary()], pos_integer()) -> {[binary()], pos_integer()}.
-batch(Lines, Bytes) when Bytes < ?BATCH_BYTES ->
+%% A line and what has come meanwhile, no more than what a file may hold.
+-spec batch(binary(), #state{}) -> {[binary()], pos_integer()}.
+batch(Line, #state{options = #{max_bytes := MaxBytes}}) ->
+    batch([Line], byte_size(Line), min(?BATCH_BYTES, MaxBytes div 2)).
+
+-spec batch([binary()], pos_integer(), pos_integer()) -> {[binary()], pos_integer()}.
+batch(Lines, Bytes, Most) when Bytes < Most ->
     receive
-        {line, Line} -> batch([Line | Lines], Bytes + byte_size(Line))
+        {line, Line} -> batch([Line | Lines], Bytes + byte_size(Line), Most)
     after 0 ->
         {lists:reverse(Lines), Bytes}
     end;
-batch(Lines, Bytes) ->
+batch(Lines, Bytes, _Most) ->
     {lists:reverse(Lines), Bytes}.
 
 -spec write({[binary()], pos_integer()}, #state{}) -> #state{}.

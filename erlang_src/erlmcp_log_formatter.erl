@@ -220,7 +220,7 @@ broken(Event, _Config, {Class, Reason, Stack}) ->
         _ -> {error, #{}}
     end,
     Text = io_lib:format("erlmcp_log_formatter cannot write an event: ~0tp:~0tp ~0tp",
-                         [Class, erlmcp_redaction:term(Reason), lists:sublist(Stack, 1)],
+                         [Class, erlmcp_redaction:term(Reason), places(Stack)],
                          [{chars_limit, 1024}]),
     Chars = case unicode:characters_to_binary(Text) of
         Binary when is_binary(Binary) -> Binary;
@@ -228,3 +228,12 @@ broken(Event, _Config, {Class, Reason, Stack}) ->
     end,
     Begun = beginning(Level, maps:with([time], Meta)),
     closed(erlmcp_log_json:string(Chars, Begun, 4000), 0).
+
+%% Without arguments: they may be secret.
+-spec places(list()) -> [mfa()].
+places([{Module, Function, Args, _} | _]) when is_list(Args) ->
+    [{Module, Function, length(Args)}];
+places([{Module, Function, Arity, _} | _]) ->
+    [{Module, Function, Arity}];
+places(_Stack) ->
+    [].
