@@ -405,5 +405,8 @@ say(Level, Format, Args) ->
                #{domain => [erlmcp, instrumentation]}).
 
 -spec reason(atom()) -> string().
+%% What filelib:ensure_dir/1 calls it, where a part of the path is a file.
+reason(eexist) ->
+    "a part of its path is no folder";
 reason(Reason) ->
     file:format_error(Reason).
