@@ -59,7 +59,8 @@ end_per_testcase(_Case, Config) ->
      || Name <- [general, wanted, secured]],
     ok.
 
-%% What the cases below set; those of one signal are made of the general ones.
+%% What the cases below set (those of log records: erlmcp_log_SUITE); those of one
+%% signal are made of the general ones.
 every_variable_has_a_test(_Config) ->
     PerSignal = ["ENDPOINT", "PROTOCOL", "HEADERS", "TIMEOUT", "COMPRESSION", "INSECURE", "CERTIFICATE",
                  "CLIENT_KEY", "CLIENT_CERTIFICATE"],
