@@ -4,6 +4,7 @@
 -behaviour(application).
 
 -export([start/2]).
+-export([prep_stop/1]).
 -export([stop/1]).
 
 -spec start(application:start_type(), term()) -> {ok, pid()} | {error, term()}.
@@ -24,6 +25,7 @@ start_configured(Config) ->
     ok = erlmcp_instrumentation_nif:configure(Limits#{default_buckets := Floats}),
     ok = erlmcp_metrics_catalogue:declare(),
     ok = record_build_info(),
+    ok = erlmcp_log_context:declare_metrics(),
     Checks = [fun erlmcp_instrumentation_exporter:configure/1,
               fun erlmcp_instrumentation_listener:check/1],
     case check(Checks, Config) of
@@ -45,6 +47,8 @@ check([Check | Rest], Config) ->
 start_supervisor(Config) ->
     case erlmcp_instrumentation_sup:start_link(Config) of
         {ok, Pid} ->
+            ok = erlmcp_log_context:install(Config),
+            ok = erlmcp_otel_log_handler:install(Config),
             {ok, Pid};
         {error, {shutdown, {failed_to_start_child, _, {shutdown, {_Tag, Text} = Reason}}}}
           when is_binary(Text) ->
@@ -53,9 +57,18 @@ start_supervisor(Config) ->
             {error, Reason}
     end.
 
+%% Before the exporter ends: what is logged while the rest stops goes elsewhere.
+-spec prep_stop(State) -> State.
+prep_stop(State) ->
+    ok = erlmcp_otel_log_handler:remove(),
+    ok = erlmcp_log_context:remove(),
+    State.
+
+%% Also after the supervisor has given up.
 -spec stop(term()) -> ok.
 stop(_State) ->
-    ok.
+    ok = erlmcp_otel_log_handler:remove(),
+    ok = erlmcp_log_context:remove().
 
 %% One line that says what to do, beside the term that the starter gets.
 -spec fail(term(), binary()) -> {error, term()}.

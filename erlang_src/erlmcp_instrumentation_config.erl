@@ -124,7 +124,8 @@ spec() ->
            <<"Upper bounds of the buckets of a histogram that declares none, without "
              "infinity (in the variable separated by commas). The default suits durations "
              "in seconds.">>)]
-        ++ erlmcp_instrumentation_otel_settings:spec().
+        ++ erlmcp_instrumentation_otel_settings:spec()
+        ++ erlmcp_instrumentation_log_settings:spec().
 
 %% @doc The environment variable of a setting that is ours alone.
 -spec own_variable(key()) -> string().

@@ -102,6 +102,8 @@ tracing(Config) ->
       event_attributes := EventAttributes, link_attributes := LinkAttributes,
       span_bytes := SpanBytes, open_spans := OpenSpans} =
         erlmcp_instrumentation_otel_config:span_limits(Config),
+    #{attributes := LogAttributes, value_bytes := LogValueBytes} =
+        erlmcp_instrumentation_log_settings:record_limits(Config),
     #{bsp_max_queue_size := Queue, bsp_max_export_batch_size := Batch,
       queue_max_bytes := QueueBytes} = erlmcp_instrumentation_otel_config:batches(Config),
     #{
@@ -120,6 +122,9 @@ tracing(Config) ->
         event_attribute_limit => EventAttributes,
         link_attribute_limit => LinkAttributes,
         span_max_bytes => SpanBytes,
+        log_attribute_limit => LogAttributes,
+        log_attribute_length_limit => LogValueBytes,
+        secret_keys => maps:get(redact_keys, Config),
         tail_errors => maps:get(tail_errors, Config),
         tail_slow_ms => or_nil(maps:get(tail_slow_ms, Config)),
         tail_max_bytes => maps:get(tail_max_bytes, Config)

@@ -57,6 +57,7 @@
 -export([span_give_away/2]).
 -export([request_end/4]).
 -export([span_ids/1]).
+-export([is_secret_key/1]).
 
 %% Tracing
 -export([tracing_configure/1]).
@@ -102,7 +103,7 @@
        operations_age/0, operations_forget/0, lifetime_open/5, lifetime_close/2,
        span_start/3, span_end/1, span_end/2, span_set_attribute/3, span_set_attributes/2,
        span_add_event/4, span_add_link/2, span_set_status/3, span_set_name/2, span_is_open/1,
-       span_give_away/2, request_end/4, span_ids/1,
+       span_give_away/2, request_end/4, span_ids/1, is_secret_key/1,
        tracing_configure/1, span_stats/0, span_watch/1, span_unwatch/0,
        span_owner_down/3,
        exporter_start/2, exporter_stop/1, exporter_flush/1, log_emit/6,
@@ -319,6 +320,10 @@ span_give_away(_Span, _Pid) -> ?NOT_LOADED.
 
 -spec span_ids(span_context() | undefined) -> {TraceId :: binary(), SpanId :: binary()} | undefined.
 span_ids(_Span) -> ?NOT_LOADED.
+
+%% Whether the value of a key is not to be shown: {@link erlmcp_redaction}.
+-spec is_secret_key(term()) -> boolean().
+is_secret_key(_Key) -> ?NOT_LOADED.
 
 -spec tracing_configure(map()) -> ok | error().
 tracing_configure(_Options) -> ?NOT_LOADED.

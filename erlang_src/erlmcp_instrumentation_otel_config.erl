@@ -53,7 +53,14 @@ resource(#{resource_attributes := Attributes} = Config) ->
     Layers = [found_out(), Attributes, set(Config), sdk()],
     Merged = lists:foldl(fun(Layer, Below) -> maps:merge(Below, maps:from_list(Layer)) end,
                          #{}, Layers),
-    lists:sort(maps:to_list(Merged)).
+    lists:sort([{Name, shown(Name, Value)} || {Name, Value} <- maps:to_list(Merged)]).
+
+-spec shown(binary(), Value) -> Value | binary().
+shown(Name, Value) ->
+    case erlmcp_redaction:is_secret(Name) of
+        true -> erlmcp_redaction:redacted();
+        false -> Value
+    end.
 
 %% @doc The sampler as the native side reads it: its name and its argument.
 -spec sampler(config()) -> {binary(), binary() | nil}.

@@ -37,7 +37,9 @@
     %% Names and values of HTTP headers. The values may be secret.
     | headers
     %% Attributes of the resource.
-    | attributes.
+    | attributes
+    %% Names of secret keys, of two letters or more.
+    | names.
 
 %% @doc The value that a term of the application environment stands for.
 -spec from_term(type(), term()) -> {ok, term()} | error.
@@ -74,6 +76,10 @@ from_term(headers, Value) ->
     erlmcp_instrumentation_setting_pairs:headers(Value);
 from_term(attributes, Value) ->
     erlmcp_instrumentation_setting_pairs:attributes(Value);
+from_term(names, none) ->
+    {ok, []};
+from_term(names, Value) when is_list(Value) ->
+    names(Value, []);
 from_term(boolean, Value) when is_boolean(Value) ->
     {ok, Value};
 from_term(ip, Value) ->
@@ -93,6 +99,22 @@ from_term(collectors, Value) ->
 from_term(buckets, Value) ->
     buckets(Value);
 from_term(_Type, _Value) ->
+    error.
+
+-spec names(maybe_improper_list(), [binary()]) -> {ok, [binary()]} | error.
+names([], Done) ->
+    {ok, lists:reverse(Done)};
+names([Name | Rest], Done) ->
+    case ?TEXT:with(Name, fun ?TEXT:printable/1) of
+        {ok, Text} ->
+            case length([C || <<C>> <= Text, C bor 32 >= $a, C bor 32 =< $z]) of
+                Letters when Letters >= 2, Letters =< 64 -> names(Rest, [Text | Done]);
+                _ -> error
+            end;
+        error ->
+            error
+    end;
+names(_Improper, _Done) ->
     error.
 
 -spec ip(term()) -> {ok, string()} | error.
@@ -169,6 +191,11 @@ from_text(headers, Text) ->
     erlmcp_instrumentation_setting_pairs:encoded_headers(Text);
 from_text(attributes, Text) ->
     erlmcp_instrumentation_setting_pairs:encoded_attributes(Text);
+from_text(names, Text) ->
+    case string:lowercase(Text) of
+        "none" -> {ok, []};
+        _ -> names(?TEXT:parts(Text), [])
+    end;
 from_text(boolean, Text) ->
     case string:lowercase(Text) of
         "true" -> {ok, true};
@@ -264,6 +291,9 @@ expected(endpoint) ->
 expected(headers) ->
     <<"names and values of HTTP headers, name=value separated by commas, values "
       "percent-encoded; or a map or a list of pairs">>;
+expected(names) ->
+    <<"none, or a list of names of 2 to 64 letters, default for the built-in ones, with a "
+      "minus before it an exception">>;
 expected(attributes) ->
     <<"names and values, name=value separated by commas, both percent-encoded; or a map or "
       "a list of pairs, values also numbers and booleans">>.

@@ -23,12 +23,16 @@ init(Config) ->
           start => {erlmcp_instrumentation_singleton_sup, start_link, []},
           type => supervisor},
         worker(erlmcp_instrumentation_vm, [Config])
-        | listener(Config)
+        | listener(Config) ++ log_file(Config)
     ]}}.
 
 -spec listener(erlmcp_instrumentation_config:config()) -> [supervisor:child_spec()].
 listener(#{http_enabled := false}) -> [];
 listener(#{http_enabled := true} = Config) -> [worker(erlmcp_instrumentation_listener, [Config])].
+
+-spec log_file(erlmcp_instrumentation_config:config()) -> [supervisor:child_spec()].
+log_file(#{log_file := off}) -> [];
+log_file(Config) -> [worker(erlmcp_log_file, [erlmcp_instrumentation_log_settings:file(Config)])].
 
 -spec worker(module(), [term()]) -> supervisor:child_spec().
 worker(Module, Args) ->

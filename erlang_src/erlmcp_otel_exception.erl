@@ -34,10 +34,11 @@ type(_Class, _Reason) ->
 short(Text) when byte_size(Text) =< ?MAX_TYPE_BYTES -> Text;
 short(Text) -> unicode:characters_to_binary(string:slice(Text, 0, ?MAX_TYPE_BYTES)).
 
-%% A term as text of bounded length.
+%% A term as text of bounded length, without the values of secret keys.
 -spec reason_text(term()) -> binary().
 reason_text(Reason) ->
-    Text = io_lib:format("~0tp", [Reason], [{chars_limit, ?MAX_MESSAGE_CHARS}]),
+    Text = io_lib:format("~0tp", [erlmcp_redaction:term(Reason)],
+                         [{chars_limit, ?MAX_MESSAGE_CHARS}]),
     case unicode:characters_to_binary(Text) of
         Binary when is_binary(Binary) -> Binary;
         _ -> <<"(not printable)">>

@@ -205,14 +205,15 @@ force_flush(Timeout) ->
 %% Every request, sampled or not, counts in `erlmcp_requests_total',
 %% `erlmcp_request_duration_seconds', `erlmcp_requests_in_flight' and, if it
 %% failed, in `erlmcp_errors_total'; also one whose process is killed. The
-%% logger's metadata of the process has `trace_id' and `span_id' meanwhile.
+%% logger's metadata of the process has `trace_id', `span_id' and, if the request has
+%% one, `request_id' meanwhile.
 -spec trace_request(Request :: term(), fun(() -> Result)) -> Result.
 trace_request(Request, Fun) ->
     Outer = get(?SPAN),
     {Name, Method, Component, Options} = erlmcp_otel_request:describe(Request, Outer),
     Span = ?NIF:span_start(Name, Outer, Options),
     put(?SPAN, Span),
-    Metadata = set_log_metadata(Span),
+    Metadata = set_log_metadata(Span, Request),
     Begin = erlang:monotonic_time(),
     try Fun() of
         Result ->
@@ -686,13 +687,18 @@ leave_request(Outer, Metadata) ->
     end,
     restore_span(Outer).
 
--spec set_log_metadata(span()) -> logger:metadata() | undefined.
-set_log_metadata(Span) ->
+-spec set_log_metadata(span(), term()) -> logger:metadata() | undefined.
+set_log_metadata(Span, Request) ->
     Before = logger:get_process_metadata(),
-    case ?NIF:span_ids(Span) of
-        {TraceId, SpanId} ->
+    case {?NIF:span_ids(Span), Request} of
+        {{TraceId, SpanId}, #{request_id := Id}} when Id =/= undefined ->
+            logger:update_process_metadata(#{trace_id => TraceId, span_id => SpanId,
+                                             request_id => Id});
+        {{TraceId, SpanId}, _} ->
             logger:update_process_metadata(#{trace_id => TraceId, span_id => SpanId});
-        undefined ->
+        {undefined, #{request_id := Id}} when Id =/= undefined ->
+            logger:update_process_metadata(#{request_id => Id});
+        {undefined, _} ->
             ok
     end,
     Before.

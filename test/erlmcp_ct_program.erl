@@ -3,6 +3,7 @@
 -module(erlmcp_ct_program).
 
 -export([start/2, start_and_read_line/2, stop/1]).
+-export([run/1]).
 -export([free_port/0, await_port/1]).
 
 -define(START_MS, 30000).
@@ -23,6 +24,22 @@ start_and_read_line([Executable | _] = Command, Log) ->
     true = filelib:is_regular(Executable),
     Script = "log=$1; shift; exec \"$@\" 2>\"$log\"",
     own(["-c", Script, "sh", Log | Command], yes).
+
+%% Runs a program to its end, and returns what it says; one that fails is an error.
+run([Executable | Arguments]) ->
+    Port = open_port({spawn_executable, Executable},
+                     [{args, Arguments}, binary, exit_status, stderr_to_stdout, hide]),
+    said(Port, []).
+
+said(Port, Parts) ->
+    receive
+        {Port, {data, Part}} -> said(Port, [Parts | Part]);
+        {Port, {exit_status, 0}} -> iolist_to_binary(Parts);
+        {Port, {exit_status, Status}} -> error({failed, Status, iolist_to_binary(Parts)})
+    after ?START_MS ->
+        catch port_close(Port),
+        error({does_not_end, iolist_to_binary(Parts)})
+    end.
 
 stop(Owner) ->
     Monitor = monitor(process, Owner),

@@ -23,6 +23,7 @@ config_test_() ->
       fun secrets_are_not_told/0,
       fun errors_are_readable/0,
       fun text_from_outside_makes_no_atoms/0,
+      fun names_of_secrets/0,
       fun unknown_keys_are_warned_of/0]}.
 
 defaults() ->
@@ -53,7 +54,8 @@ otel_defaults() ->
                     Name <- ["endpoint", "protocol", "headers", "timeout_ms", "compression",
                              "insecure", "certificate", "client_key", "client_certificate"]]
         ++ [span_attribute_count_limit, span_attribute_value_length_limit,
-            event_attribute_count_limit, link_attribute_count_limit],
+            event_attribute_count_limit, link_attribute_count_limit,
+            logrecord_attribute_count_limit, logrecord_attribute_value_length_limit],
     maps:merge(
         maps:from_list([{Key, inherit} || Key <- Inherited]),
         #{sdk_disabled => false,
@@ -102,7 +104,28 @@ otel_defaults() ->
           spool_max_bytes => 268435456,
           trace_ring_bytes => 4194304,
           debug_traces => loopback,
-          trace_file => off, trace_file_max_bytes => 67108864}).
+          trace_file => off, trace_file_max_bytes => 67108864,
+          redact_keys => [<<"default">>],
+          log_context => true,
+          log_file => off,
+          log_file_level => debug,
+          log_file_max_bytes => 16777216,
+          log_file_count => 5,
+          log_file_compress => true,
+          log_file_queue_bytes => 8388608,
+          otlp_log_level => debug}).
+
+names_of_secrets() ->
+    [begin
+         ok = application:set_env(?APP, redact_keys, Given),
+         ?assertEqual(Expected, loaded(redact_keys))
+     end || {Given, Expected} <- [{none, []}, {[], []}, {[ssn, "-page token"], [<<"ssn">>, <<"-page token">>]}]],
+    os:putenv("ERLMCP_REDACT_KEYS", " default, SSN ,-page_token"),
+    ?assertEqual([<<"default">>, <<"SSN">>, <<"-page_token">>], loaded(redact_keys)),
+    [begin
+         os:putenv("ERLMCP_REDACT_KEYS", Bad),
+         ?assertMatch({error, {bad_config, redact_keys, _, _}}, erlmcp_instrumentation_config:load())
+     end || Bad <- ["x", "12", "password,", lists:duplicate(65, $a)]].
 
 the_table_is_complete() ->
     Spec = erlmcp_instrumentation_config:spec(),
@@ -377,6 +400,7 @@ text_from_outside_makes_no_atoms() ->
     [begin
          os:putenv(variable(Key), "zq" ++ integer_to_list(N)),
          case erlmcp_instrumentation_config:load() of
+             {ok, #{Key := [Value]}} -> ?assert(is_binary(Value));
              {ok, #{Key := Value}} -> ?assert(is_binary(Value));
              Error -> ?assertMatch({error, {bad_config, _, _, _}}, Error)
          end,

@@ -20,6 +20,8 @@
     a_logger_that_hangs_holds_nothing/1, log_lines_can_be_read/1,
     the_reader_of_expositions_refuses/1
 ]).
+%% For other tests: descriptions of any terms, and the terms.
+-export([hostile/0, real/1]).
 %% Run on other nodes, and called by logger.
 -export([check_families/1, refuse_many/2, refuse_unheard/1, log/2]).
 

@@ -59,7 +59,8 @@ end_per_testcase(_Case, Config) ->
      || Name <- [general, wanted, secured]],
     ok.
 
-%% What the cases below set; those of one signal are made of the general ones.
+%% What the cases below set (those of log records: erlmcp_log_SUITE); those of one
+%% signal are made of the general ones.
 every_variable_has_a_test(_Config) ->
     PerSignal = ["ENDPOINT", "PROTOCOL", "HEADERS", "TIMEOUT", "COMPRESSION", "INSECURE", "CERTIFICATE",
                  "CLIENT_KEY", "CLIENT_CERTIFICATE"],
@@ -70,7 +71,8 @@ every_variable_has_a_test(_Config) ->
                         "PROPAGATORS", "ATTRIBUTE_COUNT_LIMIT", "ATTRIBUTE_VALUE_LENGTH_LIMIT",
                         "SPAN_ATTRIBUTE_COUNT_LIMIT", "SPAN_ATTRIBUTE_VALUE_LENGTH_LIMIT",
                         "SPAN_EVENT_COUNT_LIMIT", "SPAN_LINK_COUNT_LIMIT", "EVENT_ATTRIBUTE_COUNT_LIMIT",
-                        "LINK_ATTRIBUTE_COUNT_LIMIT", "METRIC_EXPORT_INTERVAL", "METRIC_EXPORT_TIMEOUT",
+                        "LINK_ATTRIBUTE_COUNT_LIMIT", "LOGRECORD_ATTRIBUTE_COUNT_LIMIT",
+                        "LOGRECORD_ATTRIBUTE_VALUE_LENGTH_LIMIT", "METRIC_EXPORT_INTERVAL", "METRIC_EXPORT_TIMEOUT",
                         "EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE", "SDK_DISABLED",
                         "TRACES_EXPORTER", "METRICS_EXPORTER", "LOGS_EXPORTER"]]
         ++ ["OTEL_" ++ Processor ++ Rest

@@ -104,7 +104,7 @@ rows() ->
      {"bytes_histogram", "bytes a series, histogram, 11 buckets", "prometheus.erl", 0.5, fun bytes_histogram/0},
      {"scrape", "text of 10k counters + 10k histograms", "prometheus_text_format", 1 / 20, fun scrape/0},
      {"beside", "p99 of record_counter beside a scrape", "itself alone", 1.2, fun beside/0}
-     | erlmcp_bench_spans:rows()].
+     | erlmcp_bench_spans:rows() ++ erlmcp_bench_logs:rows()].
 
 -spec inc() -> measured().
 inc() ->

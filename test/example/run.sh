@@ -62,6 +62,17 @@ counts_requests() {
     halt(0).'
 }
 
+# A line of JSON for each request, with the ids of its span.
+logs_requests() {
+  erl -noshell -pa _build/default/lib/*/ebin -config config/sys -eval '
+    {ok, _} = application:ensure_all_started(erlmcp_app),
+    {ok, _} = erlmcp_request_handler:handle(#{request_id => 17, method => <<"ping">>}),
+    init:stop().' >"$work/lines" || return 1
+  cat "$work/lines"
+  grep -E '^\{"time":"[0-9T:.-]+Z","level":"info","message":"Request processed","trace_id":"[0-9a-f]{32}",' "$work/lines" |
+    grep -E '"request_id":17' | grep -qE '"duration_ms":[0-9]'
+}
+
 # Names, parents and errors are as the handler has them.
 shows_its_traces() {
   erl -noshell -pa _build/default/lib/*/ebin -config config/sys -eval '
@@ -126,6 +137,7 @@ builds_again_without_work() {
 
 check 'rebar3 compile fetches and builds the library' rebar3 compile
 check 'the application starts, counts two requests and shows them' counts_requests
+check 'it logs each request as a line of JSON' logs_requests
 check 'it shows their spans at /debug/traces' shows_its_traces
 check 'it sends their spans to an OTLP receiver' arrives
 check 'building again changes nothing' builds_again_without_work

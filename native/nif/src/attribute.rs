@@ -10,7 +10,7 @@
 //! | map | map |
 //! | anything else | string, as the shell prints it |
 
-use erlmcp_trace::{ArrayWriter, AttributesWriter, MapWriter, OpenSpan, ValueWriter};
+use erlmcp_trace::{ArrayWriter, AttributesWriter, MapWriter, OpenSpan, SecretKeys, ValueWriter};
 
 use crate::atoms::atoms;
 use crate::printed::push_printed;
@@ -136,7 +136,7 @@ pub(crate) fn shown<'a>(env: CallEnv<'a>, term: RawTerm, scratch: &'a mut String
         return scratch;
     }
     if !env.push_atom(term, scratch) && !push_characters(env, term, scratch) {
-        push_printed(env, term, scratch);
+        push_printed(env, term, SecretKeys::current(), scratch);
     }
     scratch
 }
@@ -234,7 +234,7 @@ pub(crate) fn write(env: CallEnv<'_>, term: RawTerm, to: ValueWriter<'_>, scratc
 
 fn write_printed(env: CallEnv<'_>, term: RawTerm, to: ValueWriter<'_>, scratch: &mut String) {
     scratch.clear();
-    push_printed(env, term, scratch);
+    push_printed(env, term, to.secrets(), scratch);
     to.string(scratch);
 }
 

@@ -26,6 +26,7 @@ mod printed;
 mod propagation;
 mod raw;
 mod record;
+mod redaction;
 mod refusal;
 mod request;
 mod span;

@@ -1,6 +1,6 @@
 //! Log records on their way to the exporter.
 
-use erlmcp_trace::{LogHead, LogRecord, Producer, SpanLimits, ValueWriter};
+use erlmcp_trace::{LogHead, LogRecord, Producer, ValueWriter};
 
 use crate::atoms::atoms;
 use crate::attribute::{AttributeSink, set_all, shown, write};
@@ -37,6 +37,7 @@ pub(crate) fn emit(
     let Some(mut tracing) = thread().tracing() else { return atoms.false_ };
     let Tracing { tracer, texts, logging } = &mut *tracing;
     let observed_ns = tracer.now_ns();
+    let limits = tracer.log_limits();
     let span = Context::read(env, span)
         .map(|context| (context.trace_id, context.span_id, context.is_sampled()));
     let severity = env.get_uint(severity).and_then(|n| u8::try_from(n).ok()).unwrap_or(0);
@@ -48,7 +49,7 @@ pub(crate) fn emit(
         span,
     };
     let scratch = &mut texts.value;
-    logging.record.begin(&head, SpanLimits::default(), |to| write(env, body, to, scratch));
+    logging.record.begin(&head, limits, |to| write(env, body, to, scratch));
     if !set_all(env, attributes, &mut logging.record, texts) {
         logging.record.drop_attributes(1);
     }

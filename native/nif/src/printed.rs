@@ -3,6 +3,9 @@
 
 use std::fmt::Write as _;
 
+use erlmcp_trace::{REDACTED, SecretKeys};
+
+use crate::attribute::text_of;
 use crate::raw::{CallEnv, RawTerm, TermType};
 use crate::text::push_float;
 use crate::work;
@@ -16,11 +19,17 @@ const MAX_DEPTH: u8 = 32;
 /// Largest integer whose digits are shown, in bytes of its external format.
 const MAX_INTEGER_BYTES: usize = 256;
 
-/// Appends a term.
-pub(crate) fn push_printed(env: CallEnv<'_>, term: RawTerm, out: &mut String) {
+/// Appends a term. Values of secret keys, in maps and in tuples of two, are not
+/// shown.
+pub(crate) fn push_printed(
+    env: CallEnv<'_>,
+    term: RawTerm,
+    secrets: &'static SecretKeys,
+    out: &mut String,
+) {
     let begin = out.len();
     let end = begin + MAX_BYTES;
-    let mut printer = Printer { env, out, end };
+    let mut printer = Printer { env, out, end, secrets };
     if printer.term(term, 0).is_none() {
         let cut = (0..=end.min(out.len())).rev().find(|at| out.is_char_boundary(*at));
         out.truncate(cut.unwrap_or(0));
@@ -33,6 +42,7 @@ struct Printer<'a> {
     env: CallEnv<'a>,
     out: &'a mut String,
     end: usize,
+    secrets: &'static SecretKeys,
 }
 
 /// `None` when there is no more room.
@@ -66,12 +76,7 @@ impl Printer<'_> {
             TermType::List => self.list(term, depth),
             TermType::Tuple => {
                 self.text("{")?;
-                for (index, element) in self.env.tuple_elements(term).iter().enumerate() {
-                    if index > 0 {
-                        self.text(",")?;
-                    }
-                    self.term(*element, depth + 1)?;
-                }
+                self.elements(self.env.tuple_elements(term), depth + 1)?;
                 self.text("}")
             }
             TermType::Map => self.map(term, depth),
@@ -79,6 +84,29 @@ impl Printer<'_> {
                 self.env.push_printed(term, self.out);
                 Some(())
             }
+        }
+    }
+
+    fn elements(&mut self, elements: &[RawTerm], depth: u8) -> Printed {
+        if let [key, value] = elements {
+            self.term(*key, depth)?;
+            self.text(",")?;
+            return self.value_of(*key, *value, depth);
+        }
+        for (index, element) in elements.iter().enumerate() {
+            if index > 0 {
+                self.text(",")?;
+            }
+            self.term(*element, depth)?;
+        }
+        Some(())
+    }
+
+    fn value_of(&mut self, key: RawTerm, value: RawTerm, depth: u8) -> Printed {
+        let mut scratch = String::new();
+        match text_of(self.env, key, &mut scratch) {
+            Some(key) if self.secrets.is_secret(key) => self.text(REDACTED),
+            _ => self.term(value, depth),
         }
     }
 
@@ -209,7 +237,7 @@ impl Printer<'_> {
         self.text(comma)?;
         self.term(key, depth)?;
         self.text(" => ")?;
-        self.term(value, depth)
+        self.value_of(key, value, depth)
     }
 }
 

@@ -3,8 +3,8 @@
 //! What is malformed is skipped, never an error. Work is bounded: so many
 //! headers are looked at, and so many bytes of those that matter are read.
 
-use erlmcp_trace::SpanContext;
 use erlmcp_trace::propagation::{Baggage, BaggageEntry, MAX_BAGGAGE_BYTES, Propagators};
+use erlmcp_trace::{REDACTED, SecretKeys, SpanContext};
 use parking_lot::RwLock;
 use rustler::{Env, Term};
 
@@ -125,8 +125,10 @@ impl Headers {
 }
 
 /// Baggage of a map or of a list of `{Key, Value}` and `{Key, Value, Metadata}`.
+/// Other services see it: what is secret stays here.
 fn read_baggage(env: CallEnv<'_>, entries: RawTerm) -> Baggage {
     let mut baggage = Baggage::default();
+    let secrets = SecretKeys::current();
     let [mut key, mut value, mut metadata] = [const { String::new() }; 3];
     each_entry(env, entries, |key_term, value_term, metadata_term| {
         for text in [&mut key, &mut value, &mut metadata] {
@@ -139,7 +141,9 @@ fn read_baggage(env: CallEnv<'_>, entries: RawTerm) -> Baggage {
         let is_text = read(key_term, &mut key)
             && read(value_term, &mut value)
             && metadata_term.is_none_or(|term| read(term, &mut metadata));
-        if is_text {
+        if is_text && secrets.is_secret(&key) {
+            let _ = baggage.insert(&key, REDACTED, "");
+        } else if is_text {
             // What cannot be sent is left out, as what cannot be read is.
             let _ = baggage.insert(&key, &value, &metadata);
         }

@@ -50,6 +50,7 @@ entry_points! {
     span_is_open/1 = span::is_open, c"span_is_open";
     span_ids/1 = crate::context::ids, c"span_ids";
     request_end/4 = crate::request::end, c"request_end";
+    is_secret_key/1 = crate::redaction::is_secret_key, c"is_secret_key";
     log_emit/6 = crate::log::emit, c"log_emit";
     span_give_away/2 = span::give_away, c"span_give_away";
 }

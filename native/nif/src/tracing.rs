@@ -2,7 +2,9 @@
 
 use rustler::{Binary, Env, NifMap, Term};
 
-use erlmcp_trace::{QueueLimits, Sampler, SpanLimits, TailRule, TracerConfig};
+use erlmcp_trace::{
+    DEFAULT_SECRET_NAMES, QueueLimits, Sampler, SecretKeys, SpanLimits, TailRule, TracerConfig,
+};
 
 use crate::cold::bad_option;
 use crate::owner::{End, give_up_waiting, is_down_because, watcher_begins};
@@ -26,10 +28,24 @@ struct TracingOptions {
     event_attribute_limit: u32,
     link_attribute_limit: u32,
     span_max_bytes: u64,
+    log_attribute_limit: u32,
+    log_attribute_length_limit: u64,
+    secret_keys: Vec<String>,
     tail_errors: bool,
     tail_slow_ms: Option<u64>,
     tail_max_bytes: u64,
 }
+
+/// The names of the setting, the built-in ones in the place of the word.
+fn secret_names(names: &[String]) -> impl Iterator<Item = &str> {
+    let named = names.iter().map(String::as_str).filter(|name| *name != DEFAULT);
+    let has_default = names.iter().any(|name| name == DEFAULT);
+    let built_in = DEFAULT_SECRET_NAMES.iter().copied().filter(move |_| has_default);
+    // Those that were named come last: they win over a built-in one.
+    built_in.chain(named)
+}
+
+const DEFAULT: &str = "default";
 
 #[rustler::nif]
 fn tracing_configure<'a>(env: Env<'a>, options: TracingOptions) -> Term<'a> {
@@ -37,6 +53,18 @@ fn tracing_configure<'a>(env: Env<'a>, options: TracingOptions) -> Term<'a> {
     let sampler = match Sampler::parse(&options.sampler, options.sampler_arg.as_deref()) {
         Ok(sampler) => sampler,
         Err(error) => return bad_option(env, error.to_string()),
+    };
+    let secrets = SecretKeys::interned(secret_names(&options.secret_keys));
+    secrets.make_current();
+    let limits = SpanLimits {
+        attributes: options.attribute_limit,
+        value_length: size(options.attribute_length_limit),
+        events: options.event_limit,
+        links: options.link_limit,
+        event_attributes: options.event_attribute_limit,
+        link_attributes: options.link_attribute_limit,
+        bytes: size(options.span_max_bytes),
+        secrets,
     };
     let has_tail = options.tail_errors || options.tail_slow_ms.is_some();
     let config = TracerConfig {
@@ -46,14 +74,11 @@ fn tracing_configure<'a>(env: Env<'a>, options: TracingOptions) -> Term<'a> {
             slow_ns: options.tail_slow_ms.map(|ms| ms.saturating_mul(1_000_000)),
             max_bytes: options.tail_max_bytes,
         }),
-        limits: SpanLimits {
-            attributes: options.attribute_limit,
-            value_length: size(options.attribute_length_limit),
-            events: options.event_limit,
-            links: options.link_limit,
-            event_attributes: options.event_attribute_limit,
-            link_attributes: options.link_attribute_limit,
-            bytes: size(options.span_max_bytes),
+        limits,
+        log_limits: SpanLimits {
+            attributes: options.log_attribute_limit,
+            value_length: size(options.log_attribute_length_limit),
+            ..limits
         },
         disabled: options.disabled,
     };

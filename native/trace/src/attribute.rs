@@ -6,6 +6,7 @@
 use std::collections::BTreeSet;
 
 use crate::limits::{MAX_DEPTH, MAX_KEY_BYTES, SpanLimits};
+use crate::redaction::{REDACTED, SecretKeys};
 use crate::wire::{push_bytes, push_fixed64, push_message, push_uint};
 
 /// Where one value goes. A value that is not written stays empty, which OTLP
@@ -16,13 +17,31 @@ pub struct ValueWriter<'a> {
     length: usize,
     end: usize,
     depth: u8,
+    secrets: &'static SecretKeys,
 }
 
 impl<'a> ValueWriter<'a> {
-    /// `length` bounds strings and byte arrays, `end` the length of `out` from
-    /// which on nothing more is begun.
-    pub(crate) fn new(out: &'a mut Vec<u8>, length: usize, end: usize) -> Self {
-        Self { out, length, end, depth: 0 }
+    /// Of the limits those of values count; from so many bytes of `out` on
+    /// nothing more is begun.
+    pub(crate) fn new(out: &'a mut Vec<u8>, limits: &SpanLimits) -> Self {
+        let SpanLimits { value_length: length, bytes: end, secrets, .. } = *limits;
+        Self { out, length, end, depth: 0, secrets }
+    }
+
+    /// The keys whose values are not shown, for what is written as one text.
+    #[must_use]
+    pub fn secrets(&self) -> &'static SecretKeys {
+        self.secrets
+    }
+
+    /// What is written for a key, unless that is secret.
+    #[inline]
+    fn of_key(self, key: &str, write: impl FnOnce(ValueWriter<'_>)) {
+        if self.secrets.is_secret(key) {
+            self.string(REDACTED);
+        } else {
+            write(self);
+        }
     }
 
     /// How many bytes of a text can matter: more is cut, or does not fit.
@@ -73,20 +92,20 @@ impl<'a> ValueWriter<'a> {
     }
 
     fn nested(self, field: u32, write: impl FnOnce(ValueWriter<'_>)) {
-        let Self { out, length, end, depth } = self;
+        let Self { out, length, end, depth, secrets } = self;
         push_message(out, field, |out| {
             if depth < MAX_DEPTH {
-                write(ValueWriter { out, length, end, depth: depth + 1 });
+                write(ValueWriter { out, length, end, depth: depth + 1, secrets });
             }
         });
     }
 
     fn reborrow(&mut self, out_field: u32, write: impl FnOnce(ValueWriter<'_>)) -> bool {
-        let (length, end, depth) = (self.length, self.end, self.depth);
+        let Self { length, end, depth, secrets, .. } = *self;
         let fits = self.out.len() < end;
         if fits {
             push_message(self.out, out_field, |out| {
-                write(ValueWriter { out, length, end, depth });
+                write(ValueWriter { out, length, end, depth, secrets });
             });
         }
         fits
@@ -119,13 +138,15 @@ impl MapWriter<'_> {
             return true;
         }
         self.keys.insert(key.to_owned());
-        let ValueWriter { out, length, end, depth } = &mut self.writer;
-        let (length, end, depth) = (*length, *end, *depth);
+        let ValueWriter { out, length, end, depth, secrets } = &mut self.writer;
+        let (length, end, depth, secrets) = (*length, *end, *depth, *secrets);
         let fits = out.len() < end;
         if fits {
             push_message(out, 1, |out| {
                 push_bytes(out, 1, key.as_bytes());
-                push_message(out, 2, |out| write(ValueWriter { out, length, end, depth }));
+                push_message(out, 2, |out| {
+                    ValueWriter { out, length, end, depth, secrets }.of_key(key, write);
+                });
             });
         }
         fits
@@ -197,7 +218,7 @@ impl Attributes {
         push_message(out, field, |out| {
             push_bytes(out, 1, key.as_bytes());
             push_message(out, 2, |out| {
-                write(ValueWriter::new(out, limits.value_length, limits.bytes));
+                ValueWriter::new(out, limits).of_key(key, write);
             });
         });
         // An array or a map stops where the span is full: it is not whole then.

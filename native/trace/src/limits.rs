@@ -1,6 +1,9 @@
 //! What a span may hold.
 
-/// Limits of one span; what exceeds them is left out and counted in the span.
+use crate::redaction::SecretKeys;
+
+/// Limits of one span or log record; what exceeds them is left out and counted
+/// in it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SpanLimits {
     /// Most attributes of a span.
@@ -18,6 +21,8 @@ pub struct SpanLimits {
     pub link_attributes: u32,
     /// Most bytes of an encoded span, its closing fields not counted.
     pub bytes: usize,
+    /// Keys whose values are not shown.
+    pub secrets: &'static SecretKeys,
 }
 
 impl Default for SpanLimits {
@@ -30,6 +35,7 @@ impl Default for SpanLimits {
             event_attributes: 128,
             link_attributes: 128,
             bytes: 64 << 10,
+            secrets: Default::default(),
         }
     }
 }

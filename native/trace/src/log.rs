@@ -76,7 +76,7 @@ impl LogRecord {
             push_fixed32(out, field::FLAGS, u32::from(sampled));
         }
         push_message(out, field::BODY, |out| {
-            body(ValueWriter::new(out, limits.value_length, limits.bytes));
+            body(ValueWriter::new(out, &limits));
         });
     }
 

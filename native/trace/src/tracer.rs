@@ -18,6 +18,7 @@ use crate::limits::SpanLimits;
 use crate::open::{FreeSlots, OpenId, Slots};
 use crate::owner::{Owner, Owners};
 use crate::queue::{Producer, Queue, QueueLimits};
+use crate::redaction::SecretKeys;
 use crate::sampler::Sampler;
 use crate::span::{Head, OpenSpan, SpanKind, StatusCode};
 use crate::tail::{Tail, TailRule};
@@ -31,6 +32,9 @@ pub struct TracerConfig {
     pub tail: Option<TailRule>,
     /// What a span may hold.
     pub limits: SpanLimits,
+    /// What a log record may hold; of these limits those of attributes, values
+    /// and bytes count.
+    pub log_limits: SpanLimits,
     /// Whether nothing is recorded and no id is made.
     pub disabled: bool,
 }
@@ -222,10 +226,7 @@ impl LocalTracer {
         start: &Start<'_>,
         fill: impl FnOnce(&mut OpenSpan),
     ) -> Option<Started> {
-        if self.version != self.shared.version.load(Ordering::Relaxed) {
-            self.refresh();
-        }
-        if self.config.disabled {
+        if self.config().disabled {
             return None;
         }
         let (now_ns, clock_offset_ns) = self.clock.now();
@@ -281,6 +282,25 @@ impl LocalTracer {
             self.join_tail(started.id, parent);
         }
         Some(started)
+    }
+
+    /// What a log record may hold.
+    #[must_use]
+    pub fn log_limits(&mut self) -> SpanLimits {
+        self.config().log_limits
+    }
+
+    /// Keys whose values are not shown.
+    #[must_use]
+    pub fn secrets(&mut self) -> &'static SecretKeys {
+        self.config().limits.secrets
+    }
+
+    fn config(&mut self) -> &TracerConfig {
+        if self.version != self.shared.version.load(Ordering::Relaxed) {
+            self.refresh();
+        }
+        &self.config
     }
 
     #[cold]

@@ -246,6 +246,7 @@ proptest! {
         let limits = SpanLimits {
             attributes: limits.0, value_length: limits.1, events: limits.2, links: limits.3,
             event_attributes: limits.4, link_attributes: limits.4, bytes: limits.5,
+            ..SpanLimits::default()
         };
         let tracer = tracer(limits);
         let mut local = tracer.local();
