@@ -14,6 +14,7 @@ runners:
             exposition against Python, a real Prometheus, OTLP export
             against a strict receiver, the Collector and rotel
   example   the example project, with the library as a git dependency
+  elixir    the Elixir example: its tests, the Elixir of the guides, its release
   page      /debug/traces in headless Chromium
   scripts   the shell scripts' usage and exit codes
 
@@ -80,6 +81,13 @@ runner_example() {
   count "$(sum "$log" '^example: ([0-9]+) passed.*')" "$(sum "$log" '^example: .* ([0-9]+) failed.*')" 0
 }
 
+runner_elixir() {
+  run elixir test/elixir/run.sh
+  local log=$logs/elixir.log
+  count "$(sum "$log" '^elixir: ([0-9]+) passed.*')" "$(sum "$log" '^elixir: .* ([0-9]+) failed.*')" \
+    "$(sum "$log" '^elixir: .* ([0-9]+) skipped.*')"
+}
+
 runner_page() {
   run page test/page/run.sh
   local log=$logs/page.log
@@ -93,7 +101,7 @@ runner_scripts() {
   count "$(sum "$log" '^scripts: ([0-9]+) passed.*')" "$(sum "$log" '^scripts: .* ([0-9]+) failed.*')" 0
 }
 
-all=(cargo eunit ct example page scripts)
+all=(cargo eunit ct example elixir page scripts)
 [ $# -gt 0 ] || set -- "${all[@]}"
 for runner in "$@"; do
   case $runner in
@@ -101,7 +109,7 @@ for runner in "$@"; do
       usage
       exit 0
       ;;
-    cargo | eunit | ct | example | page | scripts) ;;
+    cargo | eunit | ct | example | elixir | page | scripts) ;;
     *)
       printf 'run-tests: unknown runner: %s\n' "$runner" >&2
       usage >&2
