@@ -8,6 +8,7 @@
 
 -spec start(application:start_type(), term()) -> {ok, pid()} | {error, term()}.
 start(_Type, _Args) ->
+    ok = erlmcp_instrumentation_log_filter:install(),
     case erlmcp_instrumentation_config:load() of
         {ok, Config} ->
             start_configured(Config);
@@ -55,7 +56,7 @@ start_supervisor(Config) ->
 
 -spec stop(term()) -> ok.
 stop(_State) ->
-    ok.
+    erlmcp_instrumentation_log_filter:remove().
 
 %% One line that says what to do, beside the term that the starter gets.
 -spec fail(term(), binary()) -> {error, term()}.
