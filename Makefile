@@ -22,7 +22,7 @@ compile: ## build the native library and the Erlang application
 demo: compile ## a simulated MCP server under load, measured by its own scrape
 	@examples/demo/run.sh
 
-test: ## every test: Rust, Erlang, the example project, a real Prometheus
+test: ## every test: Rust, Erlang, the example projects, a real Prometheus
 	@scripts/setup.sh build test
 	@scripts/run-tests.sh
 
@@ -42,4 +42,4 @@ docs: compile ## the generated reference pages, and edoc into doc/
 	@$(REBAR) edoc
 
 clean: ## remove what was built
-	rm -rf _build target priv/*.so examples/demo/ebin logs
+	rm -rf _build target priv/*.so examples/demo/ebin examples/elixir_app/{_build,deps} logs

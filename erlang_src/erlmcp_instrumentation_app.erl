@@ -9,6 +9,7 @@
 
 -spec start(application:start_type(), term()) -> {ok, pid()} | {error, term()}.
 start(_Type, _Args) ->
+    ok = erlmcp_instrumentation_log_filter:install(),
     case erlmcp_instrumentation_config:load() of
         {ok, Config} ->
             start_configured(Config);
@@ -68,7 +69,8 @@ prep_stop(State) ->
 -spec stop(term()) -> ok.
 stop(_State) ->
     ok = erlmcp_otel_log_handler:remove(),
-    ok = erlmcp_log_context:remove().
+    ok = erlmcp_log_context:remove(),
+    erlmcp_instrumentation_log_filter:remove().
 
 %% One line that says what to do, beside the term that the starter gets.
 -spec fail(term(), binary()) -> {error, term()}.

@@ -22,6 +22,11 @@
 %% costs its own sample and not the scrape.
 -module(erlmcp_instrumentation_collector).
 
+-compile({no_auto_import, [unregister/1, registered/0]}).
+
+-export([register/1]).
+-export([unregister/1]).
+-export([registered/0]).
 -export([family/4]).
 -export([aliases/3]).
 -export([attempt/1]).
@@ -51,6 +56,35 @@
 %% Called once, when the process that answers scrapes starts.
 
 -optional_callbacks([prepare/1]).
+
+%% @doc Has `Module:collect/1' asked at each scrape from now on. The library's
+%% application has to run; what is registered outlives its processes, and a stop
+%% and start of it. Its `prepare/1', if there is one, is called in the process that
+%% answers scrapes. Registering again changes nothing.
+%%
+%% Calls that process; takes effect with the next scrape. A module that is not
+%% there, or exports no `collect/1', is refused.
+-spec register(module()) -> ok | {error, {bad_collector, module()} | not_running}.
+register(Module) when is_atom(Module) ->
+    case code:ensure_loaded(Module) of
+        {module, Module} ->
+            case erlang:function_exported(Module, collect, 1) of
+                true -> erlmcp_instrumentation_vm:register(Module);
+                false -> {error, {bad_collector, Module}}
+            end;
+        {error, _} ->
+            {error, {bad_collector, Module}}
+    end.
+
+%% @doc Has a module no longer asked; `ok' also if it never was.
+-spec unregister(module()) -> ok | {error, not_running}.
+unregister(Module) when is_atom(Module) ->
+    erlmcp_instrumentation_vm:unregister(Module).
+
+%% @doc The modules that were registered, in that order. Sends no message.
+-spec registered() -> [module()].
+registered() ->
+    erlmcp_instrumentation_vm:registered().
 
 %% @doc Builds a family from values as the VM gave them.
 %%

@@ -16,6 +16,8 @@
 %% and a node with long run queues is the one whose figures are wanted.
 -module(erlmcp_instrumentation_vm).
 
+-compile({no_auto_import, [unregister/1, registered/0]}).
+
 -behaviour(gen_server).
 
 -include_lib("kernel/include/logger.hrl").
@@ -24,6 +26,9 @@
 -export([start_link/1]).
 -export([gather/0]).
 -export([groups/0]).
+-export([register/1]).
+-export([unregister/1]).
+-export([registered/0]).
 -export([format_report/1]).
 
 %% gen_server callbacks
@@ -77,6 +82,7 @@
 %% What the native side counts its questions with.
 -define(IS_ID(Id), (is_integer(Id) andalso Id >= 0 andalso Id < 1 bsl 64)).
 -define(DEFAULT_TIMEOUT_MS, 500).
+-define(REGISTERED, {?MODULE, registered}).
 -define(CALL_TIMEOUT_MS, 5000).
 -define(LOG_INTERVAL_MS, 60000).
 -define(REPORT_CHARS, 4096).
@@ -117,6 +123,29 @@ groups() ->
      {msacc, erlmcp_instrumentation_vm_msacc},
      {mnesia, erlmcp_instrumentation_vm_mnesia}].
 
+%% @doc Adds a collector; see {@link erlmcp_instrumentation_collector:register/1}.
+-spec register(module()) -> ok | {error, not_running}.
+register(Module) ->
+    change({register, Module}).
+
+%% @doc Takes a collector away.
+-spec unregister(module()) -> ok | {error, not_running}.
+unregister(Module) ->
+    change({unregister, Module}).
+
+%% @doc The collectors that were registered. They outlive this process.
+-spec registered() -> [module()].
+registered() ->
+    persistent_term:get(?REGISTERED, []).
+
+-spec change({register | unregister, module()}) -> ok | {error, not_running}.
+change(Request) ->
+    try
+        gen_server:call(?MODULE, Request, ?CALL_TIMEOUT_MS)
+    catch
+        exit:_ -> {error, not_running}
+    end.
+
 %% @doc The text of this module's log reports.
 -spec format_report(logger:report()) -> {io:format(), [term()]}.
 format_report(#{what := vm_collector_failed, collector := Name, failures := Count} = Report) ->
@@ -143,9 +172,20 @@ init(Config) ->
 
 %% @private
 -spec handle_call(term(), gen_server:from(), #state{}) ->
-    {noreply, #state{}} | {reply, {error, unknown_call}, #state{}}.
+    {noreply, #state{}} | {reply, ok | {error, unknown_call}, #state{}}.
 handle_call(gather, From, #state{waiting = Waiting} = State) ->
     {noreply, start_gathering(State#state{waiting = [From | Waiting]})};
+handle_call({register, Module}, _From, State) ->
+    case lists:member(Module, registered()) of
+        true ->
+            {reply, ok, State};
+        false ->
+            persistent_term:put(?REGISTERED, registered() ++ [Module]),
+            {reply, ok, prepare({Module, Module}, State)}
+    end;
+handle_call({unregister, Module}, _From, #state{failures = Failures} = State) ->
+    persistent_term:put(?REGISTERED, lists:delete(Module, registered())),
+    {reply, ok, State#state{failures = maps:remove(Module, Failures)}};
 handle_call(_Request, _From, State) ->
     {reply, {error, unknown_call}, State}.
 
@@ -199,9 +239,15 @@ start(Collectors, Config) ->
         pong = maps:get(pong, Config, fun erlmcp_instrumentation_nif:vm_pong/3),
         failures = maps:from_list([{Name, 0} || {Name, _Module} <- Collectors])
     },
-    Prepared = lists:foldl(fun prepare/2, State, Collectors),
+    Prepared = lists:foldl(fun prepare/2, State, with_registered(Collectors)),
     _ = Register(self()),
     Prepared.
+
+%% Those that were registered come last: a name that the library uses stays its.
+-spec with_registered([collector()]) -> [collector()].
+with_registered(Collectors) ->
+    Collectors ++ [{Module, Module} || Module <- registered(),
+                                       not lists:keymember(Module, 1, Collectors)].
 
 -spec prepare(collector(), #state{}) -> #state{}.
 prepare({_Name, Module} = Collector, #state{opts = Opts} = State) ->
@@ -265,8 +311,9 @@ log(Name, Report, #state{logged = Logged} = State) ->
 %% Internals: one gathering, in its own process
 
 -spec gathering(pid(), [asker()], #state{}) -> ok.
-gathering(Server, Askers, #state{collectors = Collectors, opts = Opts} = State) ->
+gathering(Server, Askers, #state{collectors = Configured, opts = Opts} = State) ->
     process_flag(trap_exit, true),
+    Collectors = with_registered(Configured),
     Deadline = erlang:monotonic_time(millisecond) + State#state.budget_ms,
     Running = maps:from_list([{start_collector(Collector, Opts), Collector}
                               || Collector <- Collectors]),

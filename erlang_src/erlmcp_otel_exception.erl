@@ -8,6 +8,7 @@
 -define(MAX_MESSAGE_CHARS, 2048).
 -define(MAX_TYPE_BYTES, 64).
 -define(MAX_FRAMES, 64).
+-define(ELIXIR, erlmcp_instrumentation_elixir).
 
 %% The attributes of an event named `exception'.
 -spec attributes(error | exit | throw, term(), list()) -> #{binary() => binary()}.
@@ -19,10 +20,16 @@ attributes(Class, Reason, Stack) ->
     }.
 
 %% One of few words, for the attribute `error.type' and the label `error_type':
-%% `badarg', `badmatch', or an application's own atom; else the class.
+%% `badarg', `badmatch', an application's own atom, the module of an exception or
+%% another struct of Elixir; else the class.
 -spec type(error | exit | throw, term()) -> binary().
-type(_Class, Reason) when is_atom(Reason), Reason =/= undefined ->
-    short(atom_to_binary(Reason));
+type(_Class, Reason) when is_atom(Reason), Reason =/= undefined, Reason =/= nil ->
+    short(?ELIXIR:atom_text(Reason));
+type(Class, Reason) when is_map(Reason) ->
+    case ?ELIXIR:struct_name(Reason) of
+        {ok, Name} -> short(Name);
+        none -> type(Class, undefined)
+    end;
 type(Class, Reason) when is_tuple(Reason), tuple_size(Reason) > 0 ->
     type(Class, element(1, Reason));
 type(Class, _Reason) when is_atom(Class) ->
@@ -34,9 +41,27 @@ type(_Class, _Reason) ->
 short(Text) when byte_size(Text) =< ?MAX_TYPE_BYTES -> Text;
 short(Text) -> unicode:characters_to_binary(string:slice(Text, 0, ?MAX_TYPE_BYTES)).
 
-%% A term as text of bounded length, without the values of secret keys.
+%% A term as text of bounded length, without the values of secret keys; of an
+%% exception of Elixir its message.
 -spec reason_text(term()) -> binary().
 reason_text(Reason) ->
+    case ?ELIXIR:exception_message(Reason) of
+        {ok, Message} -> cut(Message);
+        none -> printed(Reason)
+    end.
+
+%% A message may be any binary.
+-spec cut(binary()) -> binary().
+cut(Message) ->
+    try unicode:characters_to_binary(string:slice(Message, 0, ?MAX_MESSAGE_CHARS)) of
+        Text when is_binary(Text) -> Text;
+        _ -> printed(Message)
+    catch
+        error:_ -> printed(Message)
+    end.
+
+-spec printed(term()) -> binary().
+printed(Reason) ->
     Text = io_lib:format("~0tp", [erlmcp_redaction:term(Reason)],
                          [{chars_limit, ?MAX_MESSAGE_CHARS}]),
     case unicode:characters_to_binary(Text) of
@@ -46,7 +71,10 @@ reason_text(Reason) ->
 
 -spec message(error | exit | throw, term()) -> binary().
 message(Class, Reason) ->
-    <<(reason_text(Class))/binary, ": ", (reason_text(Reason))/binary>>.
+    case ?ELIXIR:exception_message(Reason) of
+        {ok, Message} -> cut(Message);
+        none -> <<(printed(Class))/binary, ": ", (printed(Reason))/binary>>
+    end.
 
 %% Without the arguments of calls: they may be large, or secret.
 -spec stacktrace(term()) -> binary().
@@ -74,7 +102,10 @@ call({Module, Function, Args, Location}) when is_list(Args) ->
     call({Module, Function, length(Args), Location});
 call({Module, Function, Arity, Location})
   when is_atom(Module), is_atom(Function), is_integer(Arity) ->
-    [io_lib:format("~0tp:~0tp/~0tp", [Module, Function, Arity]) | location(Location)];
+    case ?ELIXIR:frame(Module, Function, Arity) of
+        {ok, Call} -> [elixir_location(Location), Call];
+        none -> [io_lib:format("~0tp:~0tp/~0tp", [Module, Function, Arity]) | location(Location)]
+    end;
 call({Fun, Args, Location}) when is_function(Fun), is_list(Args) ->
     Arity = length(Args),
     [io_lib:format("~0tp/~0tp", [Fun, Arity]) | location(Location)].
@@ -84,5 +115,14 @@ location(Location) ->
     case {lists:keyfind(file, 1, Location), lists:keyfind(line, 1, Location)} of
         {{file, File}, {line, Line}} -> io_lib:format(" (~ts:~0tp)", [File, Line]);
         {{file, File}, false} -> io_lib:format(" (~ts)", [File]);
+        {false, _} -> []
+    end.
+
+%% Elixir has the place before the call.
+-spec elixir_location(list()) -> iolist().
+elixir_location(Location) ->
+    case {lists:keyfind(file, 1, Location), lists:keyfind(line, 1, Location)} of
+        {{file, File}, {line, Line}} -> io_lib:format("~ts:~0tp: ", [File, Line]);
+        {{file, File}, false} -> io_lib:format("~ts: ", [File]);
         {false, _} -> []
     end.

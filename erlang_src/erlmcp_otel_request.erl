@@ -27,6 +27,8 @@
 -type label() :: erlmcp_instrumentation_label:label().
 
 -define(NIF, erlmcp_instrumentation_nif).
+%% What Erlang, Elixir and decoders of JSON write for a value that is not there.
+-define(IS_ABSENT(Term), Term =:= undefined; Term =:= nil; Term =:= null).
 
 %% What is read of a request.
 -record(request, {
@@ -87,8 +89,8 @@ ends(Span, Method, Component, Begin, Failure) ->
 -spec failure(term()) -> failure().
 failure({error, Reason}) ->
     {failed, erlmcp_otel_exception:type(error, Reason), erlmcp_otel_exception:reason_text(Reason)};
-failure(#{<<"error">> := Error}) -> json_rpc(Error);
-failure(#{error := Error}) -> json_rpc(Error);
+failure(#{<<"error">> := Error} = Result) -> json_rpc(<<"error">>, Error, Result);
+failure(#{error := Error} = Result) -> json_rpc(error, Error, Result);
 failure(#{<<"isError">> := true}) -> {failed, <<"tool_error">>, <<>>};
 failure(#{isError := true}) -> {failed, <<"tool_error">>, <<>>};
 failure(error) -> {failed, <<"error">>, <<>>};
@@ -112,7 +114,7 @@ named(#request{named = Name, method = Method} = Request) ->
     end.
 
 -spec field(term(), term(), #request{}) -> #request{}.
-field(_Key, undefined, Request) -> Request;
+field(_Key, Absent, Request) when ?IS_ABSENT(Absent) -> Request;
 field(method, Method, Request) -> with_method(Method, Request);
 field(<<"method">>, Method, Request) -> with_method(Method, Request);
 field(request_id, Id, Request) -> add(<<"jsonrpc.request.id">>, id(Id), Request);
@@ -135,6 +137,7 @@ field(_Key, _Value, Request) -> Request.
 
 %% Arguments are not looked at: they may be large, or secret.
 -spec param(term(), term(), #request{}) -> #request{}.
+param(_Key, Absent, Request) when ?IS_ABSENT(Absent) -> Request;
 param(name, Name, Request) -> Request#request{named = Name};
 param(<<"name">>, Name, Request) -> Request#request{named = Name};
 param(uri, Uri, Request) -> add(<<"mcp.resource.uri">>, Uri, Request);
@@ -195,7 +198,7 @@ label(Term) ->
 
 -spec text(term()) -> binary().
 text(Term) when is_binary(Term) -> Term;
-text(Term) when is_atom(Term) -> atom_to_binary(Term);
+text(Term) when is_atom(Term) -> erlmcp_instrumentation_elixir:atom_text(Term);
 text(Term) ->
     case label(Term) of
         <<"other">> -> erlmcp_otel_exception:reason_text(Term);
@@ -222,6 +225,11 @@ transport(Transport) when Transport =:= http; Transport =:= websocket; Transport
                           Transport =:= <<"http">>; Transport =:= <<"websocket">>;
                           Transport =:= <<"sse">> -> <<"tcp">>;
 transport(Transport) -> Transport.
+
+%% A struct has the field whether there is an error or not.
+-spec json_rpc(term(), term(), map()) -> failure().
+json_rpc(Key, Absent, Result) when ?IS_ABSENT(Absent) -> failure(maps:remove(Key, Result));
+json_rpc(_Key, Error, _Result) -> json_rpc(Error).
 
 -spec json_rpc(term()) -> failure().
 json_rpc(#{<<"code">> := Code} = Error) ->

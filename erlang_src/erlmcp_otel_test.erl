@@ -31,7 +31,8 @@
 %% <li>`attributes': those given, as they would be given to
 %%     {@link erlmcp_otel_instrumentation:set_attribute/2}, among others;
 %%     <code>'_'</code> for any value</li>
-%% <li>`parent': the name of the parent, `undefined' where there is none</li>
+%% <li>`parent': the name of the parent, `undefined' or `nil' where there is
+%%     none</li>
 %% <li>`events': those given, by name, or as `{Name, Attributes}', among
 %%     others</li>
 %% </ul>
@@ -325,6 +326,7 @@ difference(attributes, Wanted, #{attributes := Found}, _Spans) ->
 difference(parent, Wanted, Span, Spans) ->
     Name = case Wanted of
         undefined -> undefined;
+        nil -> undefined;
         _ -> text(Wanted)
     end,
     differ(parent, Name, parent(Span, Spans));
@@ -374,7 +376,7 @@ parent(#{parent_span_id := Parent}, Spans) ->
 %% A value as it is caught, of one as it is given.
 -spec value(term()) -> term().
 value(Value) when is_boolean(Value) -> Value;
-value(Atom) when is_atom(Atom) -> atom_to_binary(Atom);
+value(Atom) when is_atom(Atom) -> erlmcp_instrumentation_elixir:atom_text(Atom);
 value({array, List}) when is_list(List) -> [value(Element) || Element <- List];
 value(Map) when is_map(Map) ->
     maps:from_list([{text(Key), value(Value)} || {Key, Value} <- maps:to_list(Map)]);
@@ -392,7 +394,7 @@ value(Value) ->
     Value.
 
 -spec text(name()) -> binary().
-text(Atom) when is_atom(Atom) -> atom_to_binary(Atom);
+text(Atom) when is_atom(Atom) -> erlmcp_instrumentation_elixir:atom_text(Atom);
 text(Chars) ->
     case unicode:characters_to_binary(Chars) of
         Text when is_binary(Text) -> Text;

@@ -15,6 +15,7 @@ runners:
             against a strict receiver, the Collector and rotel
   example   the example project, with the library as a git dependency
   callers   modules written as erlmcp's callers are, in every order of starts
+  elixir    the Elixir example: its tests, the Elixir of the guides, its release
   page      /debug/traces in headless Chromium
   scripts   the shell scripts' usage and exit codes
 
@@ -87,6 +88,13 @@ runner_callers() {
   count "$(sum "$log" '^callers: ([0-9]+) passed.*')" "$(sum "$log" '^callers: .* ([0-9]+) failed.*')" 0
 }
 
+runner_elixir() {
+  run elixir test/elixir/run.sh
+  local log=$logs/elixir.log
+  count "$(sum "$log" '^elixir: ([0-9]+) passed.*')" "$(sum "$log" '^elixir: .* ([0-9]+) failed.*')" \
+    "$(sum "$log" '^elixir: .* ([0-9]+) skipped.*')"
+}
+
 runner_page() {
   run page test/page/run.sh
   local log=$logs/page.log
@@ -100,7 +108,7 @@ runner_scripts() {
   count "$(sum "$log" '^scripts: ([0-9]+) passed.*')" "$(sum "$log" '^scripts: .* ([0-9]+) failed.*')" 0
 }
 
-all=(cargo eunit ct example callers page scripts)
+all=(cargo eunit ct example callers elixir page scripts)
 [ $# -gt 0 ] || set -- "${all[@]}"
 for runner in "$@"; do
   case $runner in
@@ -108,7 +116,7 @@ for runner in "$@"; do
       usage
       exit 0
       ;;
-    cargo | eunit | ct | example | callers | page | scripts) ;;
+    cargo | eunit | ct | example | callers | elixir | page | scripts) ;;
     *)
       printf 'run-tests: unknown runner: %s\n' "$runner" >&2
       usage >&2

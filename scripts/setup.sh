@@ -12,7 +12,7 @@ Installs what is missing, says what it does, and does nothing where nothing is m
 groups:
   build   Erlang/OTP, rebar3, a C linker           (make demo)
   test    Prometheus, promtool, PropEr, Python,
-          OTLP collectors, Chromium                (make test)
+          OTLP collectors, Chromium, Elixir        (make test)
   bench   prometheus.erl, the rival in the benches, and the Collector (make bench)
   lint    shellcheck, shfmt                        (make lint)
 
@@ -111,6 +111,7 @@ group_test() {
   "$here/scripts/fetch-prometheus.sh" || say "going on without newer versions of Prometheus"
   need_collector
   need_chromium || say "going on without Chromium"
+  need_elixir || say "going on without Elixir"
   local venv=$tools/venv wanted=$here/test/requirements.txt
   if [ -f "$wanted" ] && ! cmp -s "$wanted" "$venv/.requirements"; then
     say "installing Python packages into $venv"
@@ -128,6 +129,16 @@ need_chromium() {
   apt-cache show chromium >/dev/null 2>&1 || apt_update
   apt-cache show chromium >/dev/null 2>&1 || return
   need_packages chromium
+}
+
+# An Elixir that is already on PATH is used as it is. Debian's wants Debian's
+# Erlang, and would bring it along beside another.
+need_elixir() {
+  have mix && return
+  have_package erlang-base || return
+  apt-cache show elixir >/dev/null 2>&1 || apt_update
+  apt-cache show elixir >/dev/null 2>&1 || return
+  need_packages elixir
 }
 
 # rotel's program is linked with the interpreter's library, which Debian has

@@ -7,9 +7,10 @@
 
 -include_lib("eunit/include/eunit.hrl").
 
-%% Each with the number of blocks that it has at least.
--define(PAGES, [{"README.md", 5}, {"docs/tracing.md", 5}, {"docs/testing.md", 3},
-                {"docs/metrics.md", 4}, {"docs/logging.md", 2}]).
+%% Pages that have so many blocks at least; all pages are looked at.
+-define(LEAST, #{"README.md" => 5, "docs/tracing.md" => 5, "docs/testing.md" => 3,
+                 "docs/metrics.md" => 4, "docs/getting-started.md" => 5,
+                 "docs/logging.md" => 2}).
 -define(TIMEOUT_S, 20).
 
 docs_test_() ->
@@ -17,7 +18,31 @@ docs_test_() ->
      fun() -> erlmcp_ct_app:quiet(), erlmcp_ct_app:start() end,
      fun(_) -> erlmcp_ct_app:forget(), erlmcp_ct_app:stop(), erlmcp_ct_app:loud() end,
      [fun what_the_empty_list_of_traces_says/0
-      | [page(Name, Least) || {Name, Least} <- ?PAGES]]}.
+      | [page(Name, maps:get(Name, ?LEAST, 0)) || Name <- pages()]]}.
+
+%% Every page that is read, from the root of the checkout.
+pages() ->
+    Root = erlmcp_ct_oracle:root(),
+    Names = lists:append([filelib:wildcard(Pattern, Root)
+                          || Pattern <- ["*.md", "docs/*.md", "docs/decisions/*.md",
+                                         "examples/*/*.md"]]),
+    ?assert(length(Names) > 15),
+    Names.
+
+%% Links between the pages lead to files, and to headings that are there.
+links_test_() ->
+    Pages = pages(),
+    [{"links of " ++ Page, fun() -> ?assertEqual([], broken_links(Page)) end} || Page <- Pages]
+        ++ [{"every guide is reachable from README.md", fun() ->
+                Reached = reachable(["README.md"], []),
+                ?assertEqual([], [Page || "docs/" ++ _ = Page <- Pages,
+                                          not lists:member(Page, Reached)])
+            end}].
+
+broken_links_are_found_test() ->
+    Text = <<"# One Title: `a/1`\n[a](#one-title-a1) [b](#two) [c](nowhere.md) [d](README.md#nowhere)\n"
+             "```\n[e](in-code.md)\n```\n[f](https://example.com/x#y) `[g](code.md)`\n">>,
+    ?assertEqual(["#two", "nowhere.md", "README.md#nowhere"], broken_links("X.md", Text)).
 
 %% Where it has no trace to show, /debug/traces tells how to make one.
 what_the_empty_list_of_traces_says() ->
@@ -30,11 +55,78 @@ what_the_empty_list_of_traces_says() ->
     erlmcp_otel_test:assert_span(hello, Spans).
 
 page(Name, Least) ->
-    {ok, Text} = file:read_file(filename:join(erlmcp_ct_oracle:root(), Name)),
-    Blocks = blocks(Text),
+    Blocks = blocks(read(Name)),
     [{Name ++ ": blocks", ?_assert(length(Blocks) >= Least)}
      | [{lists:concat([Name, ":", Line]), {timeout, ?TIMEOUT_S, fun() -> run(Code, Line) end}}
         || {Line, Code} <- Blocks]].
+
+broken_links(Page) ->
+    broken_links(Page, read(Page)).
+
+broken_links(Page, Text) ->
+    [Link || Link <- links(Text), is_broken(Page, Text, string:split(Link, "#"))].
+
+is_broken(_Page, Text, ["", Anchor]) ->
+    not lists:member(Anchor, anchors(Text));
+is_broken(Page, _Text, [Target | Anchor]) ->
+    Path = target(Page, Target),
+    case {filelib:is_file(filename:join(erlmcp_ct_oracle:root(), Path)), Anchor} of
+        {false, _} -> true;
+        {true, []} -> false;
+        {true, [Heading]} -> not lists:member(Heading, anchors(read(Path)))
+    end.
+
+%% Targets that are not elsewhere.
+links(Text) ->
+    case re:run(prose(Text), "\\]\\(([^)\\s]+)\\)", [global, {capture, all_but_first, list}]) of
+        {match, Found} -> [Link || [Link] <- Found, re:run(Link, "^[a-z]+:") =:= nomatch];
+        nomatch -> []
+    end.
+
+%% Without code, in which brackets are no links.
+prose(Text) ->
+    WithoutBlocks = re:replace(Text, "^```.*?^```", "", [global, multiline, dotall]),
+    re:replace(WithoutBlocks, "`[^`\n]*`", "", [global]).
+
+%% As GitHub makes them: lower case, spaces to hyphens, no other signs.
+anchors(Text) ->
+    WithoutBlocks = re:replace(Text, "^```.*?^```", "", [global, multiline, dotall, {return, binary}]),
+    case re:run(WithoutBlocks, "^#+ (.*)$", [global, multiline, {capture, all_but_first, binary}]) of
+        {match, Headings} -> [anchor(Heading) || [Heading] <- Headings];
+        nomatch -> []
+    end.
+
+anchor(Heading) ->
+    Lower = string:lowercase(unicode:characters_to_list(Heading)),
+    [case Char of $\s -> $-; _ -> Char end || Char <- Lower, is_of_anchor(Char)].
+
+is_of_anchor(Char) ->
+    lists:member(Char, " -_") orelse re:run([Char], "^[\\p{L}\\p{N}]$", [unicode, ucp]) =/= nomatch.
+
+target(Page, Target) ->
+    resolved(filename:split(filename:join(filename:dirname(Page), Target)), []).
+
+resolved([], Parts) -> filename:join(lists:reverse(Parts));
+resolved(["." | Rest], Parts) -> resolved(Rest, Parts);
+resolved([".." | Rest], [_ | Parts]) -> resolved(Rest, Parts);
+resolved([Part | Rest], Parts) -> resolved(Rest, [Part | Parts]).
+
+reachable([], Seen) ->
+    Seen;
+reachable([Page | Rest], Seen) ->
+    case lists:member(Page, Seen) of
+        true -> reachable(Rest, Seen);
+        false -> reachable([Next || Next <- linked_pages(Page)] ++ Rest, [Page | Seen])
+    end.
+
+linked_pages(Page) ->
+    Linked = [target(Page, hd(string:split(Link, "#"))) || Link <- links(read(Page)), hd(Link) =/= $#],
+    [Next || Next <- Linked, filename:extension(Next) =:= ".md",
+             filelib:is_regular(filename:join(erlmcp_ct_oracle:root(), Next))].
+
+read(Page) ->
+    {ok, Text} = file:read_file(filename:join(erlmcp_ct_oracle:root(), Page)),
+    Text.
 
 %% What is broken is found.
 broken_blocks_are_found_test_() ->

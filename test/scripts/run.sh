@@ -36,7 +36,7 @@ expect() { # WHAT STATUS PATTERN COMMAND...
   fi
 }
 
-for script in scripts/*.sh test/example/run.sh test/callers/run.sh test/page/run.sh test/scripts/run.sh examples/demo/run.sh; do
+for script in scripts/*.sh test/example/run.sh test/callers/run.sh test/elixir/run.sh test/page/run.sh test/scripts/run.sh examples/demo/run.sh; do
   expect "$script -h shows the usage" 0 '^usage: ' "$script" -h
   expect "$script refuses a wrong option" 2 "usage: " "$script" --no-such-option
 done

@@ -2,7 +2,7 @@
 //!
 //! | term | OTLP |
 //! |---|---|
-//! | binary in UTF-8, atom, list of printable characters | string |
+//! | binary in UTF-8, atom (a module of Elixir by its name), list of printable characters | string |
 //! | other binary, `{bytes, Binary}` | bytes |
 //! | `true`, `false` | bool |
 //! | integer of 64 bits, float | int, double |

@@ -112,7 +112,7 @@ impl Printer<'_> {
 
     fn atom(&mut self, term: RawTerm) -> Printed {
         let mut name = String::new();
-        self.env.push_atom(term, &mut name);
+        self.env.push_atom_name(term, &mut name);
         let is_plain = name.starts_with(char::is_lowercase)
             && name.chars().all(|c| c.is_alphanumeric() || c == '_' || c == '@');
         if is_plain { self.text(&name) } else { self.quoted('\'', name.chars()) }

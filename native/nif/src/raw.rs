@@ -24,6 +24,9 @@ use rustler::sys::{
     enif_term_type, enif_whereis_pid, get_enif_snprintf,
 };
 
+/// What the compiler of Elixir puts before the names of modules.
+const ELIXIR: &str = "Elixir.";
+
 /// The environment of the call that is going on.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct CallEnv<'a> {
@@ -321,8 +324,23 @@ impl<'a> CallEnv<'a> {
         Some(unsafe { std::slice::from_raw_parts(binary.data, binary.size) })
     }
 
-    /// Appends the text of an atom. `false` if it is not an atom.
+    /// Appends the text of an atom, a module of Elixir without the prefix that
+    /// only the VM sees: `Elixir.MyApp.Repo` as `MyApp.Repo`. `false` if it is
+    /// not an atom.
     pub(crate) fn push_atom(self, term: RawTerm, out: &mut String) -> bool {
+        let begin = out.len();
+        let is_atom = self.push_atom_name(term, out);
+        if let Some(module) = out.get(begin..).and_then(|name| name.strip_prefix(ELIXIR))
+            && module.starts_with(|c: char| c.is_ascii_uppercase())
+        {
+            out.replace_range(begin..begin + ELIXIR.len(), "");
+        }
+        is_atom
+    }
+
+    /// Appends the text of an atom as the VM has it. `false` if it is not an
+    /// atom.
+    pub(crate) fn push_atom_name(self, term: RawTerm, out: &mut String) -> bool {
         let mut length: c_uint = 0;
         let encoding = ErlNifCharEncoding::ERL_NIF_LATIN1;
         // SAFETY: `length` is initialised; the call takes any term.

@@ -94,7 +94,7 @@ fn amount(env: CallEnv<'_>, term: RawTerm) -> Option<Amount> {
         return Some(Amount::Int(n));
     }
     let mut name = String::new();
-    if !env.push_atom(term, &mut name) {
+    if !env.push_atom_name(term, &mut name) {
         return None;
     }
     match name.as_str() {
