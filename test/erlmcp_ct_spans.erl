@@ -119,7 +119,7 @@ scalar() ->
 
 %% Few: atoms stay.
 atom_name() ->
-    pick([a, ok, 'Elixir.Plug', 'größe', 'with space',
+    pick([a, ok, 'Elixir.Plug', 'Elixir.plug', 'größe', 'with space',
           fun() -> list_to_atom("atom_" ++ integer_to_list(between(1, 50))) end]).
 
 bytes() ->
@@ -305,7 +305,7 @@ attributes_of(Pairs) ->
 %% A term as the value that arrives.
 value(true) -> {bool, true};
 value(false) -> {bool, false};
-value(Atom) when is_atom(Atom) -> {string, atom_to_binary(Atom)};
+value(Atom) when is_atom(Atom) -> {string, shown(Atom)};
 value(Integer) when is_integer(Integer), Integer >= -(1 bsl 63), Integer < 1 bsl 63 -> {int, Integer};
 value(Float) when is_float(Float) -> {double, Float};
 value({bytes, Bytes}) when is_binary(Bytes) -> {bytes, Bytes};
@@ -325,8 +325,12 @@ value(Binary) when is_binary(Binary) ->
 value(Other) ->
     {string, unicode:characters_to_binary(io_lib:format("~0tp", [Other]))}.
 
-text_of(Atom) when is_atom(Atom) -> atom_to_binary(Atom);
+text_of(Atom) when is_atom(Atom) -> shown(Atom);
 text_of(Text) -> unicode:characters_to_binary(Text).
+
+%% A module of Elixir goes by the name that Elixir shows.
+shown('Elixir.Plug') -> <<"Plug">>;
+shown(Atom) -> atom_to_binary(Atom).
 
 %% Comparing
 

@@ -221,7 +221,8 @@ next(Urls) ->
      "                                      ", maps:get(traces, Urls), "\n",
      "                                      ", maps:get(all, Urls), "\n",
      prometheus(Urls),
-     "  examples/erlmcp_app               a rebar3 project that uses the library\n"].
+     "  examples/erlmcp_app               a rebar3 project that uses the library\n"
+     "  examples/elixir_app               a Mix project that does\n"].
 
 -spec urls(erlmcp_demo_node:urls()) -> iolist().
 urls(#{all := All, application := Application, traces := Traces, root := Root}) ->
