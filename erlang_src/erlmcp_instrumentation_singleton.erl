@@ -13,7 +13,9 @@
 start_link(Name, Module) ->
     case gen_server:start_link({local, Name}, Module, [], []) of
         {ok, Pid} -> {ok, Pid};
-        {error, {already_started, Pid}} -> link_to(Pid, Name, Module);
+        {error, {already_started, Pid}} when is_pid(Pid) -> link_to(Pid, Name, Module);
+        %% The one that has the name was gone when `gen' looked who it is.
+        {error, {already_started, undefined}} -> start_link(Name, Module);
         {error, Reason} -> {error, Reason}
     end.
 

@@ -72,47 +72,48 @@ text([_ | _] = Name) ->
 text(_Name) ->
     error.
 
--spec words(binary()) -> [binary()].
+%% The words in lower case, the last one first. Lists, because a binary that is
+%% appended to takes more room than all of a name.
+-spec words(binary()) -> [string(), ...].
 words(Text) ->
-    words(Text, <<>>, []).
+    words(Text, [], []).
 
-%% The last word first.
--spec words(binary(), binary(), [binary()]) -> [binary()].
+-spec words(binary(), Reversed :: string(), [string()]) -> [string(), ...].
 words(<<C, Rest/binary>>, Word, Words) when C >= $a, C =< $z; C >= $0, C =< $9; C > 127 ->
-    words(Rest, <<Word/binary, C>>, Words);
+    words(Rest, [C | Word], Words);
 words(<<C, Rest/binary>>, Word, Words) when C >= $A, C =< $Z ->
-    words(Rest, <<Word/binary, (C + 32)>>, Words);
+    words(Rest, [C + 32 | Word], Words);
 words(<<_, Rest/binary>>, Word, Words) ->
-    words(Rest, <<>>, [Word | Words]);
+    words(Rest, [], [lists:reverse(Word) | Words]);
 words(<<>>, Word, Words) ->
-    [Word | Words].
+    [lists:reverse(Word) | Words].
 
--spec last([binary()]) -> binary().
+-spec last([string(), ...]) -> string().
 last([Last | _]) -> Last.
 
--spec is_time(binary()) -> boolean().
-is_time(<<"latency">>) -> true;
-is_time(<<"duration">>) -> true;
+-spec is_time(string()) -> boolean().
+is_time("latency") -> true;
+is_time("duration") -> true;
 is_time(_Word) -> false.
 
 %% How many of the unit make a second.
--spec time_unit(binary()) -> pos_integer() | none.
-time_unit(<<"ms">>) -> 1000;
-time_unit(<<"millis">>) -> 1000;
-time_unit(<<"milliseconds">>) -> 1000;
-time_unit(<<"us">>) -> 1000000;
-time_unit(<<"micros">>) -> 1000000;
-time_unit(<<"microseconds">>) -> 1000000;
-time_unit(<<"ns">>) -> 1000000000;
-time_unit(<<"nanoseconds">>) -> 1000000000;
-time_unit(<<"seconds">>) -> 1;
+-spec time_unit(string()) -> pos_integer() | none.
+time_unit("ms") -> 1000;
+time_unit("millis") -> 1000;
+time_unit("milliseconds") -> 1000;
+time_unit("us") -> 1000000;
+time_unit("micros") -> 1000000;
+time_unit("microseconds") -> 1000000;
+time_unit("ns") -> 1000000000;
+time_unit("nanoseconds") -> 1000000000;
+time_unit("seconds") -> 1;
 time_unit(_Word) -> none.
 
 %% `seconds' in the place of the last word. A name that is nothing but a unit
 %% keeps it.
--spec in_seconds(binary(), binary()) -> binary().
-in_seconds(Text, Unit) when byte_size(Text) > byte_size(Unit) ->
-    Start = binary:part(Text, 0, byte_size(Text) - byte_size(Unit) - 1),
+-spec in_seconds(binary(), string()) -> binary().
+in_seconds(Text, Unit) when byte_size(Text) > length(Unit) ->
+    Start = binary:part(Text, 0, byte_size(Text) - length(Unit) - 1),
     <<Start/binary, "_seconds">>;
 in_seconds(Text, _Unit) ->
     <<Text/binary, "_seconds">>.
