@@ -48,7 +48,7 @@ remove() ->
 -spec filter(logger:log_event(), series()) -> logger:log_event() | ignore.
 filter(#{level := Level, meta := Meta} = Event, Series) ->
     try
-        count(Level, Series),
+        _ = count(Level, Series),
         case erlmcp_otel_instrumentation:current_span() of
             undefined -> ignore;
             _Span -> with_span(Event, Meta)
