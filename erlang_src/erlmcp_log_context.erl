@@ -16,7 +16,8 @@
 
 -export_type([series/0]).
 
--type series() :: #{logger:level() => erlmcp_instrumentation_nif:series() | none}.
+-type series() :: #{logger:level() => erlmcp_instrumentation_nif:series() | none,
+                    adds_ids => boolean()}.
 
 -define(NIF, erlmcp_instrumentation_nif).
 -define(MESSAGES, erlmcp_log_messages_total).
@@ -27,7 +28,11 @@
 install() ->
     ok = remove(),
     Series = maps:from_list([{Level, series(Level)} || Level <- ?LEVELS]),
-    logger:add_primary_filter(?MODULE, {fun ?MODULE:filter/2, Series}).
+    %% A filter that returns an event lets it through. Where what no filter lets
+    %% through is stopped, this one must not.
+    #{filter_default := Default} = logger:get_primary_config(),
+    Argument = Series#{adds_ids => Default =:= log},
+    logger:add_primary_filter(?MODULE, {fun ?MODULE:filter/2, Argument}).
 
 %% @private As the settings say. That logger is not there is no reason not to
 %% start.
@@ -48,10 +53,10 @@ remove() ->
 -spec filter(logger:log_event(), series()) -> logger:log_event() | ignore.
 filter(#{level := Level, meta := Meta} = Event, Series) ->
     try
-        count(Level, Series),
+        _ = count(Level, Series),
         case erlmcp_otel_instrumentation:current_span() of
             undefined -> ignore;
-            _Span -> with_span(Event, Meta)
+            _Span -> with_span(Event, Meta, Series)
         end
     catch
         _:_ -> ignore
@@ -59,8 +64,11 @@ filter(#{level := Level, meta := Meta} = Event, Series) ->
 filter(_Event, _Series) ->
     ignore.
 
--spec with_span(logger:log_event(), logger:metadata()) -> logger:log_event() | ignore.
-with_span(Event, Meta) ->
+-spec with_span(logger:log_event(), logger:metadata(), series()) ->
+    logger:log_event() | ignore.
+with_span(_Event, _Meta, #{adds_ids := false}) ->
+    ignore;
+with_span(Event, Meta, _Series) ->
     case erlmcp_log_event:span(Meta) of
         {TraceId, SpanId, Flags} when Flags =/= <<>> ->
             Event#{meta := Meta#{trace_id => TraceId, span_id => SpanId, trace_flags => Flags}};

@@ -24,6 +24,7 @@
 %% logger callbacks
 -export([log/2]).
 -export([adding_handler/1]).
+-export([changing_config/3]).
 -export([filter_config/1]).
 
 %% gen_server callbacks
@@ -102,6 +103,12 @@ is_writing() ->
 -spec adding_handler(logger:handler_config()) -> {ok, logger:handler_config()}.
 adding_handler(Config) ->
     {ok, Config}.
+
+%% @private Level, filters and formatter can be changed; the rest is a setting.
+-spec changing_config(set | update, logger:handler_config(), logger:handler_config()) ->
+    {ok, logger:handler_config()}.
+changing_config(_SetOrUpdate, #{config := Config}, New) ->
+    {ok, New#{config => Config}}.
 
 %% @private What is the owner's is nobody else's to see or to change.
 -spec filter_config(logger:handler_config()) -> logger:handler_config().

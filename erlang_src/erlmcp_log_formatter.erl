@@ -164,9 +164,11 @@ line_of(_Meta, Acc) ->
 
 -spec domain(logger:metadata(), binary()) -> binary().
 domain(#{domain := [First | _] = Domain}, Acc) when is_atom(First) ->
-    case catch lists:join($., [atom_to_binary(Name) || Name <- Domain]) of
-        Parts when is_list(Parts) -> field(<<"domain">>, iolist_to_binary(Parts), Acc);
-        _ -> Acc
+    try iolist_to_binary(lists:join($., [atom_to_binary(Name) || Name <- Domain])) of
+        Text -> field(<<"domain">>, Text, Acc)
+    catch
+        %% Somebody's own that is no list of atoms.
+        error:_ -> Acc
     end;
 domain(_Meta, Acc) ->
     Acc.

@@ -8,7 +8,10 @@
 -export([all/0, suite/0, groups/0]).
 -export([init_per_suite/1, end_per_suite/1, init_per_group/2, end_per_group/2]).
 -export([rotation_under_load/1, older_files/1, what_finds_no_room_is_counted/1,
-         a_file_that_is_deleted_or_renamed/1, a_line_that_was_cut_off/1, the_owner_is_killed/1]).
+         a_file_that_is_deleted_or_renamed/1, a_line_that_was_cut_off/1, the_owner_is_killed/1,
+         a_changed_handler/1]).
+-export([what_is_stopped_stays_stopped/1]).
+
 -export([a_folder_that_may_not_be_written/1, a_full_disk/1]).
 -export([ids_for_other_formatters/1, messages_are_counted/1, the_filter_is_removed/1]).
 -export([records_arrive/1, crashes_arrive/1, nothing_feeds_on_itself/1, limits_of_records/1,
@@ -31,9 +34,11 @@ all() ->
 groups() ->
     Records = [records_arrive, crashes_arrive, limits_of_records],
     [{file, [], [rotation_under_load, older_files, what_finds_no_room_is_counted,
-                 a_file_that_is_deleted_or_renamed, a_line_that_was_cut_off, the_owner_is_killed]},
+                 a_file_that_is_deleted_or_renamed, a_line_that_was_cut_off, the_owner_is_killed,
+                 a_changed_handler]},
      {console, [], [a_folder_that_may_not_be_written, a_full_disk]},
-     {filter, [], [ids_for_other_formatters, messages_are_counted, the_filter_is_removed]},
+     {filter, [], [ids_for_other_formatters, messages_are_counted, the_filter_is_removed,
+                   what_is_stopped_stays_stopped]},
      {grpc, [], Records},
      {http, [], Records ++ [nothing_feeds_on_itself, records_that_find_no_room, no_receiver_no_handler]},
      {collector, [], Records}].
@@ -166,6 +171,18 @@ the_owner_is_killed(Config) ->
     end),
     ?assertMatch([_], said(lines(File), "after")).
 
+%% Others can change its level, and not what the owner needs.
+a_changed_handler(Config) ->
+    File = file(Config, "changed"),
+    with_file(File, #{}, fun(Node) ->
+        ok = erlmcp_ct_node:call(Node, logger, set_handler_config, [erlmcp_log_file, config, #{owner => none}]),
+        ok = erlmcp_ct_node:call(Node, logger, set_handler_config, [erlmcp_log_file, level, error]),
+        [on(Node, say, [Level, atom_to_list(Level) ++ " text"]) || Level <- [warning, error]],
+        {ok, #{config := Shown}} = erlmcp_ct_node:call(Node, logger, get_handler_config, [erlmcp_log_file]),
+        ?assertEqual([queue_bytes], maps:keys(Shown))
+    end),
+    ?assertMatch({[], [_]}, {said(lines(File), "warning text"), said(lines(File), "error text")}).
+
 %% Standard output
 
 %% The node starts, says what is wrong, and goes on on standard output; when the
@@ -238,7 +255,7 @@ ids_for_other_formatters(_Config) ->
 %% The metadata of one event in a span and one outside of it.
 collect() ->
     ok = logger:add_handler(?MODULE, ?MODULE, #{config => #{to => self()}}),
-    Said = fun() -> receive {event, #{meta := Meta}} -> Meta after 5000 -> error(nothing_logged) end end,
+    Said = fun() -> receive {event, #{meta := Meta}} -> Meta after 3000 -> error({nothing_logged, node()}) end end,
     In = ?OTEL:with_span(<<"logs">>, fun() ->
         logger:notice("in"),
         {{?OTEL:trace_id(), ?OTEL:span_id()}, Said()}
@@ -259,6 +276,18 @@ messages_are_counted(_Config) ->
         [on(Node, say, [Level, "x"]) || Level <- [notice, error, error, info]],
         %% Info is below logger's own level.
         ?assertEqual([1, 2, 0], [A - B || {A, B} <- lists:zip([Count(Level) || Level <- ["notice", "error", "info"]], Before)])
+    after
+        erlmcp_ct_node:stop(Node)
+    end.
+
+%% Where logger lets nothing through that no filter asks for, a span changes nothing.
+what_is_stopped_stays_stopped(_Config) ->
+    Node = erlmcp_ct_node:start(#{}),
+    try
+        ok = erlmcp_ct_node:call(Node, application, stop, [erlmcp_instrumentation]),
+        ok = erlmcp_ct_node:call(Node, logger, set_primary_config, [filter_default, stop]),
+        ok = erlmcp_ct_node:call(Node, erlmcp_ct_app, start, [#{}]),
+        ?assertError({nothing_logged, _}, on(Node, collect, []))
     after
         erlmcp_ct_node:stop(Node)
     end.
