@@ -46,6 +46,9 @@
 -define(NIF, erlmcp_instrumentation_nif).
 %% From a ping to a file: each four times the one before.
 -define(BYTES, [64, 256, 1024, 4096, 16384, 65536, 262144, 1048576, 4194304, 16777216]).
+%% The default ones and 0.4: Apdex with 100 ms asks for four times that as well.
+-define(REQUEST_SECONDS, [0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.4, 0.5, 0.75,
+                          1, 2.5, 5, 7.5, 10]).
 %% Sessions last from a call to half an hour.
 -define(SESSION_SECONDS, [1, 5, 10, 30, 60, 300, 600, 1800]).
 
@@ -107,7 +110,9 @@ requests() ->
     [of_source(trace_request, Metric) || Metric <- [
         counter(requests, erlmcp_requests_total, Labels,
                 <<"Requests that have ended; the status is success or error.">>),
-        seconds(requests, erlmcp_request_duration_seconds, Labels, <<"How long requests took.">>),
+        with_buckets(?REQUEST_SECONDS,
+                     seconds(requests, erlmcp_request_duration_seconds, Labels,
+                             <<"How long requests took.">>)),
         counter(requests, erlmcp_errors_total, [error_type, component],
                 <<"Requests that have failed.">>),
         metric(requests, up_down_counter, erlmcp_requests_in_flight, [],

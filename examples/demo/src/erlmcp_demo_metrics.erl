@@ -10,7 +10,7 @@
 
 %% From 50 us (a ping that never leaves the node) to seconds (a slow tool).
 -define(SECONDS, [0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05,
-                  0.1, 0.25, 0.5, 1, 2.5]).
+                  0.1, 0.25, 0.4, 0.5, 1, 2.5]).
 -define(SESSION_SECONDS, [0.5, 1, 2.5, 5, 10, 30, 60, 300, 1800]).
 -define(BYTES, [64, 256, 1024, 4096, 16384, 65536]).
 
