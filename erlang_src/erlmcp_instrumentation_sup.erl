@@ -21,7 +21,8 @@ init(Config) ->
         worker(erlmcp_instrumentation_exporter, [Config]),
         worker(erlmcp_otel_instrumentation, []),
         worker(erlmcp_metrics, []),
-        worker(erlmcp_instrumentation_vm, [Config])
+        worker(erlmcp_instrumentation_vm, [Config]),
+        worker(erlmcp_instrumentation_health_responder, [Config])
         | listener(Config)
     ]}}.
 

@@ -85,7 +85,8 @@ native_functions(Config) ->
     Recording = [{count, 3}, {add, 3}, {subtract, 3}, {set, 3}, {observe, 3}, {series_add, 2},
                  {series_subtract, 2}, {series_set, 2}, {series_observe, 2}],
     Others = [{declare, 3}, {bind, 3}, {value, 2}, {remove, 2}, {remove_all, 1}, {scrape, 3},
-              {vm_register, 1}, {vm_reply, 2}, {vm_pong, 3}, {stats, 0}, {configure, 1},
+              {vm_register, 1}, {vm_reply, 2}, {health_register, 1}, {health_reply, 4}, {stats, 0},
+              {configure, 1},
               {listener_start, 2}, {listener_stop, 0}],
     holds(5000, calls(Recording), Config, fun({Function, Arguments}) ->
         answered(Function, apply(?NIF, Function, Arguments))
