@@ -228,7 +228,8 @@ checked_name(_Name) ->
 -spec checked_text(term()) -> {ok, binary()} | error().
 checked_text(Text) when is_binary(Text), Text =/= <<>>, byte_size(Text) =< ?MAX_NAME_BYTES ->
     case {unicode:characters_to_binary(Text), lists:member(Text, ?RESERVED)} of
-        {Text, false} -> {ok, Text};
+        %% Not the part of a larger one.
+        {Text, false} -> {ok, binary:copy(Text)};
         {Text, true} -> refused(reserved_name, "beam, startup and accepting are the library's");
         {_NotUtf8, _} -> checked_text(none)
     end;

@@ -12,7 +12,6 @@
 -export([start/3]).
 -export([stop/1]).
 -export([killed/1]).
--export([text/1]).
 
 -export_type([result/0]).
 -export_type([reason/0]).
@@ -37,7 +36,8 @@
 -define(MAX_DETAIL_BYTES, (4 * (?MAX_DETAIL + 1))).
 
 %% @doc Starts a run of the check that is registered under a name and reference.
-%% The caller is linked to the process and gets `{checked, Pid, Result}'.
+%% The caller is linked to the process and gets `{checked, Pid, Result}'. With
+%% any result but `timeout' the run is over then; otherwise when `Pid' ends.
 -spec start(erlmcp_instrumentation_health_registry:name(), reference(), pos_integer()) -> pid().
 start(Name, Ref, TimeoutMs) ->
     Caller = self(),
@@ -55,31 +55,6 @@ killed(Reason) ->
     #{reason => killed, detail => killed_text(Reason), duration => 0,
       at => erlang:monotonic_time(millisecond)}.
 
-%% @doc A term as a text of bounded length: texts and atoms as they are, others
-%% as the shell prints them.
--spec text(term()) -> binary().
-text(Term) when is_atom(Term) ->
-    atom_to_binary(Term);
-text(Term) when is_binary(Term) ->
-    Size = min(byte_size(Term), ?MAX_DETAIL_BYTES),
-    case unicode:characters_to_list(binary:part(Term, 0, Size)) of
-        {incomplete, Text, _Cut} when Size < byte_size(Term) -> cut(Text);
-        Text when is_list(Text) -> cut(Text);
-        _NotUtf8 -> printed(Term)
-    end;
-text([_ | _] = Term) ->
-    case beginning(Term, ?MAX_DETAIL + 1) of
-        {ok, Text} ->
-            case io_lib:printable_unicode_list(Text) of
-                true -> cut(Text);
-                false -> printed(Term)
-            end;
-        improper ->
-            printed(Term)
-    end;
-text(Term) ->
-    printed(Term).
-
 %% Internals: the process that waits
 
 -spec watch(pid(), erlmcp_instrumentation_health_registry:name(), reference(), pos_integer()) ->
@@ -93,14 +68,25 @@ watch(Caller, Name, Ref, TimeoutMs) ->
         fun() -> Watcher ! {Token, outcome(Name, Ref)} end,
         [link, monitor, {max_heap_size, #{size => ?MAX_HEAP_WORDS, kill => true,
                                           error_logger => false}}]),
-    case await(Caller, Pid, Monitor, Token, TimeoutMs) of
+    Outcome = await(Caller, Pid, Monitor, Token, TimeoutMs),
+    End = erlang:monotonic_time(),
+    Report = fun(Reason, Detail) ->
+        At = erlang:convert_time_unit(End, native, millisecond),
+        Caller ! {checked, Watcher,
+                  #{reason => Reason, detail => Detail, duration => End - Begin, at => At}}
+    end,
+    case Outcome of
         gone ->
             ok;
+        {timeout, Detail} ->
+            %% A native function on a dirty scheduler ends when it likes.
+            _ = Report(timeout, Detail),
+            await_end(Caller, Monitor);
+        {killed, Detail} ->
+            Report(killed, Detail);
         {Reason, Detail} ->
-            End = erlang:monotonic_time(),
-            At = erlang:convert_time_unit(End, native, millisecond),
-            Caller ! {checked, Watcher,
-                      #{reason => Reason, detail => Detail, duration => End - Begin, at => At}}
+            ok = await_end(Caller, Monitor),
+            Report(Reason, Detail)
     end.
 
 -spec await(pid(), pid(), reference(), reference(), pos_integer()) -> outcome().
@@ -118,6 +104,13 @@ await(Caller, Pid, Monitor, Token, TimeoutMs) ->
         true = exit(Pid, kill),
         {timeout, unicode:characters_to_binary(
                     io_lib:format("killed after ~b ms without a result", [TimeoutMs]))}
+    end.
+
+-spec await_end(pid(), reference()) -> ok.
+await_end(Caller, Monitor) ->
+    receive
+        {'DOWN', Monitor, process, _Pid, _Reason} -> ok;
+        {'EXIT', Caller, _} -> exit(shutdown)
     end.
 
 %% Internals: the process that calls
@@ -166,6 +159,30 @@ killed_text(Reason) ->
     joined(["ended by an exit signal: ", text(Reason)]).
 
 %% Internals: texts
+
+%% Texts and atoms as they are, others as the shell prints them.
+-spec text(term()) -> binary().
+text(Term) when is_atom(Term) ->
+    atom_to_binary(Term);
+text(Term) when is_binary(Term) ->
+    Size = min(byte_size(Term), ?MAX_DETAIL_BYTES),
+    case unicode:characters_to_list(binary:part(Term, 0, Size)) of
+        {incomplete, Text, _Cut} when Size < byte_size(Term) -> cut(Text);
+        Text when is_list(Text) -> cut(Text);
+        _NotUtf8 -> printed(Term)
+    end;
+text([_ | _] = Term) ->
+    case beginning(Term, ?MAX_DETAIL + 1) of
+        {ok, Text} ->
+            case io_lib:printable_unicode_list(Text) of
+                true -> cut(Text);
+                false -> printed(Term)
+            end;
+        improper ->
+            printed(Term)
+    end;
+text(Term) ->
+    printed(Term).
 
 -spec printed(term()) -> binary().
 printed(Term) ->

@@ -39,7 +39,8 @@
 -record(check, {
     ref :: reference(),
     options :: erlmcp_instrumentation_health_registry:options(),
-    running :: {pid(), SinceMs :: integer()} | undefined,
+    %% Ending: has its result, and its process has not ended yet.
+    running :: {pid(), SinceMs :: integer() | ending} | undefined,
     result :: erlmcp_instrumentation_health_check:result() | undefined,
     %% When changes were first logged in this minute, how many were, how many not.
     logged = {0, 0, 0} :: {integer(), non_neg_integer(), non_neg_integer()}
@@ -146,8 +147,15 @@ handle_info({'EXIT', Pid, Reason}, #state{runs = Runs} = State) when is_map_key(
     %% Without a result: its check has been registered anew or is no more, or
     %% somebody has killed it.
     case refreshed(State) of
-        #state{runs = #{Pid := _}} = Same -> {noreply, ended(Pid, ?CHECK:killed(Reason), Same)};
-        Changed -> {noreply, Changed}
+        #state{runs = #{Pid := Name}, checks = Checks} = Same ->
+            case maps:get(Name, Checks) of
+                #check{running = {Pid, ending}} = Check ->
+                    {noreply, idle(Pid, Name, Check, Same)};
+                #check{} ->
+                    {noreply, ended(Pid, ?CHECK:killed(Reason), Same)}
+            end;
+        Changed ->
+            {noreply, Changed}
     end;
 handle_info({'EXIT', _Pid, Reason}, State) when Reason =/= normal ->
     ok = watch_boot(),
@@ -285,7 +293,7 @@ concerns(Probe, #{probes := Probes}) -> lists:member(Probe, Probes).
 -spec running(probe(), #state{}) -> [name()].
 running(Probe, #state{checks = Checks} = State) ->
     [Name || Name <- names(Probe, State),
-             #check{running = {_, _}} <- [maps:get(Name, Checks)]].
+             #check{running = {_, Since}} <- [maps:get(Name, Checks)], Since =/= ending].
 
 -spec begin_if_due(name(), integer(), #state{}) -> #state{}.
 begin_if_due(Name, Now, #state{checks = Checks, runs = Runs, cache_ms = CacheMs} = State) ->
@@ -308,11 +316,22 @@ timeout_ms(#check{options = #{timeout := Own}}, _State) -> Own.
 
 -spec ended(pid(), erlmcp_instrumentation_health_check:result(), #state{}) -> #state{}.
 ended(Pid, Result, #state{checks = Checks, runs = Runs} = State) ->
-    {Name, Rest} = maps:take(Pid, Runs),
+    #{Pid := Name} = Runs,
     #{Name := Check} = Checks,
     ok = ?METRICS:result(Name, Result),
-    Noted = logged(Name, Result, Check#check{running = undefined, result = Result}, Check),
-    settled(Name, State#state{checks = Checks#{Name := Noted}, runs = Rest}).
+    Noted = logged(Name, Result, Check#check{result = Result}, Check),
+    Next = case Result of
+        #{reason := timeout} ->
+            State#state{checks = Checks#{Name := Noted#check{running = {Pid, ending}}}};
+        #{} ->
+            idle(Pid, Name, Noted, State)
+    end,
+    settled(Name, Next).
+
+-spec idle(pid(), name(), #check{}, #state{}) -> #state{}.
+idle(Pid, Name, Check, #state{checks = Checks, runs = Runs} = State) ->
+    State#state{checks = Checks#{Name := Check#check{running = undefined}},
+                runs = maps:remove(Pid, Runs)}.
 
 %% Nobody waits for this check any more.
 -spec settled(name(), #state{}) -> #state{}.
@@ -375,7 +394,7 @@ item(Name, #check{result = #{at := At, detail := Detail, duration := Duration}} 
      #state{max_age_ms = MaxAge}) when Now - At =< MaxAge ->
     DurationUs = erlang:convert_time_unit(Duration, native, microsecond),
     {Name, is_healthy(Check), is_critical(Check), Detail, DurationUs, max(0, Now - At)};
-item(Name, #check{running = {_Pid, Since}} = Check, Now, _State) ->
+item(Name, #check{running = {_Pid, Since}} = Check, Now, _State) when is_integer(Since) ->
     Detail = <<"no result yet, running for ", (integer_to_binary(Now - Since))/binary, " ms">>,
     {Name, false, is_critical(Check), Detail, nil, nil};
 item(Name, Check, _Now, _State) ->

@@ -9,15 +9,20 @@
 
 %% Each with the number of blocks that it has at least.
 -define(PAGES, [{"README.md", 5}, {"docs/tracing.md", 5}, {"docs/testing.md", 3},
-                {"docs/metrics.md", 2}]).
+                {"docs/metrics.md", 2}, {"docs/health.md", 5}]).
 -define(TIMEOUT_S, 20).
 
 docs_test_() ->
     {setup,
      fun() -> erlmcp_ct_app:quiet(), erlmcp_ct_app:start() end,
-     fun(_) -> erlmcp_ct_app:forget(), erlmcp_ct_app:stop(), erlmcp_ct_app:loud() end,
+     fun(_) -> forget_checks(), erlmcp_ct_app:forget(), erlmcp_ct_app:stop(), erlmcp_ct_app:loud() end,
      [fun what_the_empty_list_of_traces_says/0
       | [page(Name, Least) || {Name, Least} <- ?PAGES]]}.
+
+%% The pages register health checks, which stay with the node.
+forget_checks() ->
+    [true = erlmcp_instrumentation_health:unregister(Name)
+     || Name <- maps:keys(erlmcp_instrumentation_health:checks())].
 
 %% Where it has no trace to show, /debug/traces tells how to make one.
 what_the_empty_list_of_traces_says() ->

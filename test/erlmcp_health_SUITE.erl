@@ -154,7 +154,19 @@ bad_registrations(_Config) ->
              {bad_option, [a, Fine, #{critical => maybe_so}]}, {bad_option, [a, Fine, #{time_out => 1}]}]],
     ?assertEqual(#{}, ?H:checks()),
     ?assertNot(?H:unregister(never)),
-    ?assertNot(?H:unregister({})).
+    ?assertNot(?H:unregister({})),
+    %% Nothing raises, whatever it is given.
+    Any = oneof([proper_types:any(), term(), exactly(Fine),
+                 proper_types:map(oneof([timeout, probes, critical, term()]),
+                                  oneof([term(), true, [ready], 1000]))]),
+    Property = proper:forall({Any, Any, Any}, fun({Name, Fun, Options}) ->
+        _ = ?H:unregister(Name),
+        case ?H:register(Name, Fun, Options) of
+            ok -> ?H:unregister(Name);
+            {error, {Tag, Text}} -> is_atom(Tag) andalso is_binary(Text)
+        end
+    end),
+    ?assert(proper:quickcheck(Property, [quiet, {numtests, 500}])).
 
 degraded(Config) ->
     ok = ?H:register(cache, fun() -> {error, cold} end, #{critical => false}),
@@ -470,14 +482,14 @@ killed_processes(_Config) ->
     Ids = [Id || {Id, _, _, _} <- supervisor:which_children(erlmcp_instrumentation_sup),
                  Id =/= erlmcp_instrumentation_listener],
     ?assert(lists:member(?RESPONDER, Ids)),
-    ?assertEqual(5, length(Ids)),
     Self = self(),
     Prober = spawn_link(fun() -> Self ! {codes, self(), probe_until_stopped([])} end),
     [begin
          Pid = child(Id),
          exit(Pid, kill),
          erlmcp_ct_load:until(fun() -> is_pid(child(Id)) andalso child(Id) =/= Pid end),
-         timer:sleep(100)
+         %% The supervisor puts up with five in ten seconds.
+         timer:sleep(2100)
      end || Id <- [?RESPONDER | Ids -- [?RESPONDER]]],
     Prober ! stop,
     Codes = receive {codes, Prober, Answered} -> Answered after 30000 -> ct:fail(no_codes) end,
@@ -795,25 +807,35 @@ one_scheduler_for(Ms) ->
     receive {blocked, Pid} -> ok after 10000 -> error(not_blocked) end.
 
 %% A node with far more to do than it can is busy and not dead, even where the
-%% work is of high priority.
+%% work is of high priority: at any other priority it would not answer at all. The
+%% patience is for what else the machine does meanwhile.
 overload(Config) ->
-    Node = erlmcp_ct_node:start(#{}),
+    Node = erlmcp_ct_node:start(#{health_timeout_ms => 5000}),
     try
         Url = [erlmcp_ct_node:url(Node, Path) || Path <- ["/live", "/health", "/ready"]],
-        ok = erlmcp_ct_node:call(Node, ?MODULE, overload_for, [4000]),
-        Answers = [begin
-                       Begin = erlang:monotonic_time(microsecond),
-                       {Code, _} = erlmcp_ct_health:get(oracle(Config), U),
-                       {Code, erlang:monotonic_time(microsecond) - Begin}
-                   end || _ <- lists:seq(1, 20), U <- Url],
+        ok = erlmcp_ct_node:call(Node, ?MODULE, overload_for, [8000]),
+        Answers = answers_for(3000, Url, Config),
+        ?assert(length(Answers) >= 10),
         {Codes, Times} = lists:unzip(Answers),
         ct:log("answers under overload, in us: ~p", [lists:sort(Times)]),
         ?assertEqual([200], lists:usort(Codes)),
         {comment, lists:flatten(io_lib:format("median ~b us, longest ~b us",
-                                              [lists:nth(30, lists:sort(Times)), lists:max(Times)]))}
+                                              [lists:nth(length(Times) div 2, lists:sort(Times)), lists:max(Times)]))}
     after
         erlmcp_ct_node:stop(Node)
     end.
+
+answers_for(Ms, Urls, Config) when Ms > 0 ->
+    Begin = erlang:monotonic_time(microsecond),
+    Answers = [begin
+                   Asked = erlang:monotonic_time(microsecond),
+                   {Code, _} = erlmcp_ct_health:get(oracle(Config), Url),
+                   {Code, erlang:monotonic_time(microsecond) - Asked}
+               end || Url <- Urls],
+    Took = (erlang:monotonic_time(microsecond) - Begin) div 1000,
+    Answers ++ answers_for(Ms - max(1, Took), Urls, Config);
+answers_for(_Ms, _Urls, _Config) ->
+    [].
 
 overload_for(Ms) ->
     End = erlang:monotonic_time(millisecond) + Ms,
