@@ -192,12 +192,18 @@ started() ->
 -spec mark_draining(boolean(), draining | resumed) -> ok.
 mark_draining(Value, Said) ->
     _ = ?REGISTRY:mark(draining, Value) andalso ?LOG:marked(Said),
-    ?METRICS:state(<<"accepting">>, not Value).
+    show(<<"accepting">>, not Value).
 
 -spec mark_starting(boolean()) -> ok.
 mark_starting(Value) ->
     _ = ?REGISTRY:mark(starting, Value),
-    ?METRICS:state(<<"startup">>, not Value andalso ?REGISTRY:marked(booted)).
+    show(<<"startup">>, not Value andalso ?REGISTRY:marked(booted)).
+
+%% It may be the first that is recorded: the library need not have been started.
+-spec show(binary(), boolean()) -> ok.
+show(Name, Up) ->
+    ok = ?METRICS:declare(),
+    ?METRICS:state(Name, Up).
 
 -spec put_check(binary(), check(), erlmcp_instrumentation_health_registry:options()) ->
     ok | error().

@@ -157,8 +157,9 @@ bad_registrations(_Config) ->
     ?assertNot(?H:unregister({})),
     %% Nothing raises, whatever it is given.
     Any = oneof([proper_types:any(), term(), exactly(Fine),
-                 proper_types:map(oneof([timeout, probes, critical, term()]),
-                                  oneof([term(), true, [ready], 1000]))]),
+                 proper_types:bind(list({oneof([timeout, probes, critical, term()]),
+                                         oneof([term(), true, [ready], 1000])}),
+                                   fun maps:from_list/1, false)]),
     Property = proper:forall({Any, Any, Any}, fun({Name, Fun, Options}) ->
         _ = ?H:unregister(Name),
         case ?H:register(Name, Fun, Options) of
@@ -613,6 +614,8 @@ metrics(Config) ->
     ?assertEqual(0, erlmcp_ct_exposition:value(Read, <<"erlmcp_health_check_up">>, #{<<"check">> => Name})),
     ?assertEqual(1, erlmcp_ct_exposition:value(Read, <<"erlmcp_health_check_up">>,
                                                #{<<"check">> => <<"startup">>})),
+    {200, _, Custom} = erlmcp_ct_app:get("/metrics/custom"),
+    ?assertEqual(nomatch, binary:match(Custom, <<"erlmcp_health">>)),
     ?assert(?H:unregister(Name)),
     {200, _, After} = erlmcp_ct_app:get("/metrics"),
     ?assertEqual(nomatch, binary:match(After, Name)).

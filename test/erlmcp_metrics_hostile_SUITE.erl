@@ -113,9 +113,12 @@ native_listener(Config) ->
     Options = map_of([{ip, frequency([{3, <<"127.0.0.1">>}, {1, Text}])},
                       {ports, oneof([[0], [0, 0], [], list(Number), hostile()])},
                       {process_metrics, oneof([true, false, hostile()])},
+                      {debug_traces, oneof([off, loopback, x, hostile()])},
+                      {health_details, oneof([off, loopback, x, hostile()])},
                       {version, Text}, {node, Text}
                       | [{Key, Number} || Key <- [max_connections, header_timeout_ms, vm_timeout_ms,
-                                                  write_timeout_ms, idle_timeout_ms]]]),
+                                                  health_timeout_ms, write_timeout_ms,
+                                                  idle_timeout_ms]]]),
     holds(300, Options, Config, fun(Map) ->
         badarg_at_most(fun() -> ?NIF:listener_start(self(), Map) end)
     end).

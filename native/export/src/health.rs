@@ -134,7 +134,7 @@ impl Health {
     /// whether the client may see more of the checks than their states.
     pub(crate) async fn probe(&self, probe: Probe, details: bool) -> Verdict {
         let asked_at = Instant::now();
-        let (beam, last) = match self.ask(probe, asked_at + self.patience).await {
+        let (beam, last) = match self.ask(probe, asked_at).await {
             Outcome::Fresh(answer) => {
                 let took = answer.at.saturating_duration_since(asked_at).as_secs_f64() * 1e3;
                 (beam(true, format!("answered after {took:.3} ms")), Some(answer))
@@ -162,7 +162,7 @@ impl Health {
     }
 
     /// Puts the question until it is answered or the time is up.
-    async fn ask(&self, probe: Probe, deadline: Instant) -> Outcome<HealthReport> {
+    async fn ask(&self, probe: Probe, asked_at: Instant) -> Outcome<HealthReport> {
         let inquiry = match probe {
             Probe::Health => &self.health,
             Probe::Live => &self.live,
@@ -170,10 +170,10 @@ impl Health {
             Probe::Startup => &self.startup,
         };
         loop {
-            let patience = deadline.saturating_duration_since(Instant::now());
-            let outcome = inquiry.answer(patience, |reply| self.source.request(probe, reply)).await;
-            let late = Instant::now() + RETRY_TIME >= deadline;
-            if late || matches!(outcome, Outcome::Fresh(_)) {
+            let left = self.patience.saturating_sub(asked_at.elapsed());
+            let outcome = inquiry.answer(left, |reply| self.source.request(probe, reply)).await;
+            let is_late = self.patience.saturating_sub(asked_at.elapsed()) <= RETRY_TIME;
+            if is_late || matches!(outcome, Outcome::Fresh(_)) {
                 return outcome;
             }
             tokio::time::sleep(RETRY_TIME).await;
