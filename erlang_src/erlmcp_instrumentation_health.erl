@@ -152,7 +152,7 @@ run() ->
 
 %% @doc What a probe is told, from Erlang: checks run under the same rules, and
 %% share runs and results with the probes that come by HTTP. Calls the process
-%% that answers these and waits up to four fifths of `health_timeout_ms'.
+%% that answers these and waits up to three fifths of `health_timeout_ms'.
 -spec run(probe()) -> report() | {error, not_running}.
 run(Probe) when Probe =:= health; Probe =:= live; Probe =:= ready; Probe =:= startup ->
     case ?RESPONDER:report(Probe) of

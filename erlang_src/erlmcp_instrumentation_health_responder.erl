@@ -117,7 +117,7 @@ init(#{health_timeout_ms := Patience, health_check_timeout_ms := Timeout,
     %% A node that has started long ago must not look as if it had not.
     ok = await_first(?BOOT_WAIT_MS),
     _ = [?METRICS:state(Name, Healthy) || {Name, Healthy, _, _, _, _} <- states(health)],
-    State = #state{wait_ms = max(1, Patience * 4 div 5), timeout_ms = Timeout, cache_ms = Cache,
+    State = #state{wait_ms = max(1, Patience * 3 div 5), timeout_ms = Timeout, cache_ms = Cache,
                    max_age_ms = MaxAge},
     ok = ?NIF:health_register(self()),
     {ok, refreshed(State)}.

@@ -15,7 +15,7 @@ spec() ->
     Details = [{Word, atom_to_list(Word)} || Word <- [off, loopback, open]],
     [entry(health_timeout_ms, {integer, 1, ?MAX_MS}, 500, milliseconds,
            <<"How long a health probe waits for the Erlang VM; after it the answer is 503. "
-             "Checks have four fifths of it to give new results. Keep it below the time-out of "
+             "Checks have three fifths of it to give new results. Keep it below the time-out of "
              "whoever probes, which is 1 s in Kubernetes unless timeoutSeconds says otherwise.">>),
      entry(health_check_timeout_ms, {integer, 1, ?MAX_MS}, 5000, milliseconds,
            <<"How long a check may take that was registered without a timeout of its own; then "
