@@ -124,6 +124,7 @@ spec() ->
            <<"Upper bounds of the buckets of a histogram that declares none, without "
              "infinity (in the variable separated by commas). The default suits durations "
              "in seconds.">>)]
+        ++ erlmcp_instrumentation_health_settings:spec()
         ++ erlmcp_instrumentation_otel_settings:spec()
         ++ erlmcp_instrumentation_log_settings:spec().
 

@@ -106,7 +106,6 @@ hint() ->
 
 -spec options(erlmcp_instrumentation_config:config()) -> map().
 options(#{http_ip := Ip, http_port := Port, custom_port := CustomPort} = Config) ->
-    {ok, Version} = application:get_key(erlmcp_instrumentation, vsn),
     #{
         ip => list_to_binary(Ip),
         ports => [Port | [CustomPort || CustomPort =/= off]],
@@ -117,7 +116,9 @@ options(#{http_ip := Ip, http_port := Port, custom_port := CustomPort} = Config)
         vm_timeout_ms => maps:get(vm_timeout_ms, Config),
         process_metrics => maps:get(process_metrics, Config),
         debug_traces => maps:get(debug_traces, Config),
-        version => list_to_binary(Version),
+        health_timeout_ms => maps:get(health_timeout_ms, Config),
+        health_details => maps:get(health_details, Config),
+        version => erlmcp_instrumentation_health_settings:version(Config),
         node => atom_to_binary(node())
     }.
 

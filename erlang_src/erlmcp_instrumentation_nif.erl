@@ -80,7 +80,8 @@
 %% The VM's answers to the native server
 -export([vm_register/1]).
 -export([vm_reply/2]).
--export([vm_pong/3]).
+-export([health_register/1]).
+-export([health_reply/4]).
 
 %% Listener
 -export([listener_start/2]).
@@ -108,7 +109,8 @@
        span_owner_down/3,
        exporter_start/2, exporter_stop/1, exporter_flush/1, log_emit/6,
        capture_start/0, capture_spans/1, capture_stop/1,
-       vm_register/1, vm_reply/2, vm_pong/3, listener_start/2, listener_stop/0,
+       vm_register/1, vm_reply/2, health_register/1, health_reply/4,
+       listener_start/2, listener_stop/0,
        otel_propagators/1, otel_extract/1, otel_inject/2, panic_probe/0]).
 
 -export_type([error/0]).
@@ -371,8 +373,12 @@ vm_register(_Pid) -> ?NOT_LOADED.
 -spec vm_reply(integer(), [erlmcp_instrumentation_collector:family()]) -> boolean().
 vm_reply(_Id, _Families) -> ?NOT_LOADED.
 
--spec vm_pong(integer(), Node :: binary(), UptimeMs :: non_neg_integer()) -> boolean().
-vm_pong(_Id, _Node, _UptimeMs) -> ?NOT_LOADED.
+-spec health_register(pid()) -> ok.
+health_register(_Pid) -> ?NOT_LOADED.
+
+-spec health_reply(non_neg_integer(), Node :: binary(), UptimeMs :: non_neg_integer(),
+                   [erlmcp_instrumentation_health_responder:item()]) -> boolean().
+health_reply(_Id, _Node, _UptimeMs, _Checks) -> ?NOT_LOADED.
 
 -spec listener_start(pid(), map()) -> {ok, [{binary(), inet:port_number()}]} | error().
 listener_start(_Owner, _Options) -> ?NOT_LOADED.

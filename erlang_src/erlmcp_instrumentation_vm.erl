@@ -6,9 +6,8 @@
 %%
 %% Each gathering runs in processes of its own: one for each collector and one
 %% that awaits them, replies and ends. So a collector that crashes or hangs costs
-%% only its own families, no garbage stays behind, and this process is always
-%% free to answer `{erlmcp_ping, Id}'. Requests that are queued share a
-%% gathering; those that arrive while one runs share the next, so that a figure
+%% only its own families and no garbage stays behind. Requests that are queued
+%% share a gathering; those that arrive while one runs share the next, so that a figure
 %% is never older than the request that it answers. {@link gather/0} asks the
 %% same from Erlang.
 %%
@@ -48,7 +47,6 @@
     legacy_names => boolean(),
     register => fun((pid()) -> term()),
     reply => fun((Id :: integer(), [erlmcp_instrumentation_collector:family()]) -> term()),
-    pong => fun((Id :: integer(), Node :: binary(), UptimeMs :: non_neg_integer()) -> term()),
     atom() => term()
 }.
 %% What `start_link/1' takes; other keys are ignored.
@@ -58,8 +56,8 @@
 %% <li>`vm_timeout_ms': milliseconds that the asking side waits (500). A
 %%     gathering ends after four fifths of it, with what it then has.</li>
 %% <li>`legacy_names': also the older names of the figures (false).</li>
-%% <li>`register', `reply', `pong': the functions of
-%%     `erlmcp_instrumentation_nif' that are called; for tests.</li>
+%% <li>`register', `reply': the functions of `erlmcp_instrumentation_nif' that
+%%     are called; for tests.</li>
 %% </ul>
 
 -type asker() :: Id :: integer() | gen_server:from().
@@ -72,7 +70,6 @@
     opts :: erlmcp_instrumentation_collector:opts(),
     budget_ms :: pos_integer(),
     reply :: fun((integer(), [erlmcp_instrumentation_collector:family()]) -> term()),
-    pong :: fun((integer(), binary(), non_neg_integer()) -> term()),
     gathering :: pid() | undefined,
     waiting = [] :: [asker()],
     failures = #{} :: #{Name :: atom() => Count :: non_neg_integer()},
@@ -198,9 +195,6 @@ handle_cast(_Request, State) ->
 -spec handle_info(term(), #state{}) -> {noreply, #state{}}.
 handle_info({erlmcp_vm_request, Id}, #state{waiting = Waiting} = State) when ?IS_ID(Id) ->
     {noreply, start_gathering(State#state{waiting = queued_requests([Id | Waiting])})};
-handle_info({erlmcp_ping, Id}, #state{pong = Pong} = State) when ?IS_ID(Id) ->
-    _ = Pong(Id, atom_to_binary(node()), uptime_ms()),
-    {noreply, State};
 handle_info({failures, Pid, Failures}, #state{gathering = Pid} = State) when is_pid(Pid) ->
     {noreply, lists:foldl(fun note_failure/2, State, Failures)};
 handle_info({'EXIT', Pid, Reason}, #state{gathering = Pid} = State) when is_pid(Pid) ->
@@ -236,7 +230,6 @@ start(Collectors, Config) ->
         opts = #{legacy_names => maps:get(legacy_names, Config, false)},
         budget_ms = max(1, Timeout * 4 div 5),
         reply = maps:get(reply, Config, fun erlmcp_instrumentation_nif:vm_reply/2),
-        pong = maps:get(pong, Config, fun erlmcp_instrumentation_nif:vm_pong/3),
         failures = maps:from_list([{Name, 0} || {Name, _Module} <- Collectors])
     },
     Prepared = lists:foldl(fun prepare/2, State, with_registered(Collectors)),
@@ -278,11 +271,6 @@ start_gathering(#state{gathering = undefined, waiting = [_ | _] = Askers} = Stat
     State#state{gathering = Pid, waiting = []};
 start_gathering(State) ->
     State.
-
--spec uptime_ms() -> non_neg_integer().
-uptime_ms() ->
-    Native = erlang:monotonic_time() - erlang:system_info(start_time),
-    erlang:convert_time_unit(Native, native, millisecond).
 
 %% A failure of the functions that prepare or gather is counted and told here.
 -spec note_failure(failure(), #state{}) -> #state{}.

@@ -10,13 +10,13 @@
 %% Pages that have so many blocks at least; all pages are looked at.
 -define(LEAST, #{"README.md" => 5, "docs/tracing.md" => 5, "docs/testing.md" => 3,
                  "docs/metrics.md" => 4, "docs/getting-started.md" => 5,
-                 "docs/logging.md" => 2}).
+                 "docs/logging.md" => 2, "docs/health.md" => 5}).
 -define(TIMEOUT_S, 20).
 
 docs_test_() ->
     {setup,
      fun() -> erlmcp_ct_app:quiet(), erlmcp_ct_app:start() end,
-     fun(_) -> erlmcp_ct_app:forget(), erlmcp_ct_app:stop(), erlmcp_ct_app:loud() end,
+     fun(_) -> forget_checks(), erlmcp_ct_app:forget(), erlmcp_ct_app:stop(), erlmcp_ct_app:loud() end,
      [fun what_the_empty_list_of_traces_says/0
       | [page(Name, maps:get(Name, ?LEAST, 0)) || Name <- pages()]]}.
 
@@ -44,6 +44,11 @@ broken_links_are_found_test() ->
     Text = <<"# One Title: `a/1`\n[a](#one-title-a1) [b](#two) [c](nowhere.md) [d](README.md#nowhere)\n"
              "```\n[e](in-code.md)\n```\n[f](https://example.com/x#y) `[g](code.md)`\n">>,
     ?assertEqual(["#two", "nowhere.md", "README.md#nowhere"], broken_links("X.md", Text)).
+
+%% The pages register health checks, which stay with the node.
+forget_checks() ->
+    [true = erlmcp_instrumentation_health:unregister(Name)
+     || Name <- maps:keys(erlmcp_instrumentation_health:checks())].
 
 %% Where it has no trace to show, /debug/traces tells how to make one.
 what_the_empty_list_of_traces_says() ->

@@ -237,14 +237,14 @@ health_without_an_answer(_Config) ->
     {200, _, _} = erlmcp_ct_app:get("/metrics"),
     N = erlmcp_ct_app:name("mute"),
     ok = ?M:inc(N),
-    ok = sys:suspend(erlmcp_instrumentation_vm),
+    ok = sys:suspend(erlmcp_instrumentation_health_responder),
     {503, _, Body} = erlmcp_ct_app:get("/health"),
     ?assertEqual("unhealthy", field("status", Body)),
     ?assertEqual(atom_to_list(node()), field("node", Body)),
     {200, _, Scraped} = erlmcp_ct_app:get("/metrics"),
     ?assertEqual(1, erlmcp_ct_exposition:value(erlmcp_ct_exposition:parse(text, Scraped),
                                                <<N/binary, "_total">>, #{})),
-    ok = sys:resume(erlmcp_instrumentation_vm),
+    ok = sys:resume(erlmcp_instrumentation_health_responder),
     erlmcp_ct_load:until(fun() -> {Status, _, _} = erlmcp_ct_app:get("/health"), Status =:= 200 end).
 
 %% Requests

@@ -39,7 +39,6 @@ tests() ->
      {"prepare that fails", fun failing_prepare/0},
      {"queued requests share a gathering", fun shared_gathering/0},
      {"a gathering asked for from Erlang", fun gather/0},
-     {"a ping is answered during a gathering", fun ping/0},
      {"unknown messages and calls", fun unknown_messages/0},
      {"an unknown group", fun unknown_group/0},
      {"no group at all", fun no_group/0},
@@ -655,21 +654,10 @@ gather() ->
     process_flag(trap_exit, true),
     ?assertEqual([], ?SERVER:gather()).
 
-ping() ->
-    start(#{vm_collectors => [{own, ?MODULE}], vm_timeout_ms => 1000}),
-    Self = self(),
-    behave(fun() -> Self ! collecting, timer:sleep(infinity) end),
-    ?SERVER ! {erlmcp_vm_request, 1},
-    receive collecting -> ok end,
-    ?SERVER ! {erlmcp_ping, 77},
-    Uptime = receive {pong, 77, <<"nonode@nohost">>, Ms} -> Ms after 700 -> ?assert(false) end,
-    ?assert(abs(Uptime - element(1, erlang:statistics(wall_clock))) < 1000),
-    receive {reply, 1, _} -> ok after 2000 -> ?assert(false) end.
-
 unknown_messages() ->
     start(#{vm_collectors => [memory]}),
     Pid = whereis(?SERVER),
-    [?SERVER ! Message || Message <- [hello, {erlmcp_vm_request, x}, {erlmcp_ping, "1"},
+    [?SERVER ! Message || Message <- [hello, {erlmcp_vm_request, x}, {erlmcp_ping, 1},
                                       {'EXIT', spawn(fun() -> ok end), normal},
                                       {failures, self(), [{memory, x}]}, {self(), info}]],
     gen_server:cast(?SERVER, hello),
@@ -789,8 +777,7 @@ config(Config) ->
         %% Generous: the machine that runs the tests may be busy.
         #{vm_timeout_ms => 5000,
           register => fun(Pid) -> Self ! {registered, Pid} end,
-          reply => fun(Id, Families) -> Self ! {reply, Id, Families} end,
-          pong => fun(Id, Node, UptimeMs) -> Self ! {pong, Id, Node, UptimeMs} end},
+          reply => fun(Id, Families) -> Self ! {reply, Id, Families} end},
         Config).
 
 stop() ->

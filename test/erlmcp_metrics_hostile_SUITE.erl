@@ -152,7 +152,8 @@ native_functions(Config) ->
                  {series_subtract, 2}, {series_set, 2}, {series_observe, 2}],
     Others = [{declare, 3}, {bind, 3}, {value, 2}, {remove, 2}, {remove_all, 1}, {scrape, 3},
               {kind, 1}, {collect, 0}, {lifetime_open, 5}, {lifetime_close, 2},
-              {vm_register, 1}, {vm_reply, 2}, {vm_pong, 3}, {stats, 0}, {configure, 1},
+              {vm_register, 1}, {vm_reply, 2}, {health_register, 1}, {health_reply, 4},
+              {stats, 0}, {configure, 1},
               {listener_start, 2}, {listener_stop, 0}],
     holds(5000, calls(Recording), Config, fun({Function, Arguments}) ->
         answered(Function, apply(?NIF, Function, Arguments))
@@ -179,9 +180,12 @@ native_listener(Config) ->
     Options = map_of([{ip, frequency([{3, <<"127.0.0.1">>}, {1, Text}])},
                       {ports, oneof([[0], [0, 0], [], list(Number), hostile()])},
                       {process_metrics, oneof([true, false, hostile()])},
+                      {debug_traces, oneof([off, loopback, x, hostile()])},
+                      {health_details, oneof([off, loopback, x, hostile()])},
                       {version, Text}, {node, Text}
                       | [{Key, Number} || Key <- [max_connections, header_timeout_ms, vm_timeout_ms,
-                                                  write_timeout_ms, idle_timeout_ms]]]),
+                                                  health_timeout_ms, write_timeout_ms,
+                                                  idle_timeout_ms]]]),
     holds(300, Options, Config, fun(Map) ->
         badarg_at_most(fun() -> ?NIF:listener_start(self(), Map) end)
     end).

@@ -22,13 +22,14 @@ use crate::route::{self, Route};
 use crate::scrape::Scraper;
 use crate::source::MetricSource;
 use crate::stats::{OTHER_PATH, Stats};
-use crate::traces::{Asked, TraceEndpoint};
+use crate::traces::{self, Asked, Audience, TraceEndpoint};
 
 /// What all connections serve.
 pub(crate) struct App {
     pub(crate) scraper: Scraper,
     pub(crate) metrics: Arc<dyn MetricSource>,
     pub(crate) health: Health,
+    pub(crate) health_details: Audience,
     pub(crate) traces: TraceEndpoint,
     pub(crate) stats: Arc<Stats>,
 }
@@ -79,7 +80,11 @@ impl App {
                 Answer::text(StatusCode::OK, format!("erlmcp metrics\n\n{}", route::list()))
             }
             Route::Metrics(scope) => self.metrics(scope, headers).await,
-            Route::Health(probe) => self.health(probe).await,
+            Route::Health(probe) => {
+                let audience = self.health_details;
+                let details = traces::admits(audience, peer, uri.authority(), headers);
+                self.health(probe, details).await
+            }
             Route::Traces(view) => self.traces.answer(Asked { view, peer, uri, headers }).await,
         }
     }
@@ -107,8 +112,8 @@ impl App {
         }
     }
 
-    async fn health(&self, probe: Probe) -> Answer {
-        let verdict = self.health.probe(probe).await;
+    async fn health(&self, probe: Probe, details: bool) -> Answer {
+        let verdict = self.health.probe(probe, details).await;
         let status = match verdict.healthy {
             true => StatusCode::OK,
             false => StatusCode::SERVICE_UNAVAILABLE,

@@ -4,7 +4,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use crate::error::StartError;
-use crate::traces::DebugTraces;
+use crate::traces::Audience;
 
 /// Where the server listens, what it shows and what it puts up with.
 #[derive(Debug, Clone)]
@@ -29,6 +29,9 @@ pub struct ServerConfig {
     /// Longest wait of a health probe for the Erlang VM's answer. Below one
     /// second, the default time-out of a Kubernetes probe. Default: 500 ms.
     pub health_timeout: Duration,
+    /// Who is shown the details of the checks, which may hold names and
+    /// addresses; all others see their states. Default: [`Audience::Loopback`].
+    pub health_details: Audience,
     /// Most header fields in a request; more are answered with 431. Default: 64.
     pub max_headers: usize,
     /// Largest head of a request in bytes; a larger one is answered with 431.
@@ -36,8 +39,8 @@ pub struct ServerConfig {
     pub max_header_bytes: usize,
     /// Whether `/metrics` includes the `process_*` families. Default: yes.
     pub process_metrics: bool,
-    /// Who may see `/debug/traces`. Default: [`DebugTraces::Loopback`].
-    pub debug_traces: DebugTraces,
+    /// Who may see `/debug/traces`. Default: [`Audience::Loopback`].
+    pub debug_traces: Audience,
     /// The version that `/health` reports. Default: this crate's.
     pub version: String,
     /// The node name that `/health` reports until the Erlang VM has given its
@@ -55,10 +58,11 @@ impl Default for ServerConfig {
             idle_timeout: Duration::from_secs(120),
             vm_timeout: Duration::from_millis(500),
             health_timeout: Duration::from_millis(500),
+            health_details: Audience::default(),
             max_headers: 64,
             max_header_bytes: 16 * 1024,
             process_metrics: true,
-            debug_traces: DebugTraces::default(),
+            debug_traces: Audience::default(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             node: "nonode@nohost".to_owned(),
         }

@@ -41,8 +41,14 @@ pub struct Check {
     pub name: String,
     /// Whether it passed.
     pub healthy: bool,
+    /// Whether the probe fails when it does.
+    pub critical: bool,
     /// A sentence for people; may be empty.
     pub detail: String,
+    /// How long it took, where that says something.
+    pub duration: Option<Duration>,
+    /// How old its result was when the report was made, where it is not of now.
+    pub age: Option<Duration>,
 }
 
 /// What the Erlang VM answers to a probe. That it answers at all is a check of
@@ -53,7 +59,7 @@ pub struct HealthReport {
     pub node: String,
     /// Time since the node's start.
     pub uptime: Duration,
-    /// What else was checked; the probe passes when every check does.
+    /// What else was checked; the probe passes when every critical check does.
     pub checks: Vec<Check>,
 }
 
@@ -67,7 +73,8 @@ pub trait HealthSource: Send + Sync + 'static {
     /// says that this question will have no answer.
     ///
     /// Called from a thread of the server, for one question of each probe at a
-    /// time.
+    /// time. While nobody answers it is called again every few milliseconds,
+    /// as long as the probe has patience.
     fn request(&self, probe: Probe, reply: HealthReply) -> bool;
 }
 
@@ -99,6 +106,9 @@ pub(crate) struct Verdict {
 
 /// Name of the check that the server makes itself.
 const BEAM: &str = "beam";
+/// Time between two questions when nobody was there to answer the first: the
+/// process that answers may be being restarted.
+const RETRY_TIME: Duration = Duration::from_millis(20);
 
 impl Health {
     pub(crate) fn new(
@@ -120,24 +130,18 @@ impl Health {
         }
     }
 
-    /// Waits for the VM's report, a bounded time, and judges it.
-    pub(crate) async fn probe(&self, probe: Probe) -> Verdict {
-        let inquiry = match probe {
-            Probe::Health => &self.health,
-            Probe::Live => &self.live,
-            Probe::Ready => &self.ready,
-            Probe::Startup => &self.startup,
-        };
+    /// Waits for the VM's report, a bounded time, and judges it. `details`:
+    /// whether the client may see more of the checks than their states.
+    pub(crate) async fn probe(&self, probe: Probe, details: bool) -> Verdict {
         let asked_at = Instant::now();
-        let outcome = inquiry.answer(self.patience, |reply| self.source.request(probe, reply));
-        let (beam, last) = match outcome.await {
+        let (beam, last) = match self.ask(probe, asked_at).await {
             Outcome::Fresh(answer) => {
                 let took = answer.at.saturating_duration_since(asked_at).as_secs_f64() * 1e3;
-                (check(true, format!("answered after {took:.3} ms")), Some(answer))
+                (beam(true, format!("answered after {took:.3} ms")), Some(answer))
             }
             Outcome::Stale(last) => {
                 let waited = asked_at.elapsed().as_millis();
-                (check(false, format!("no answer after {waited} ms")), last)
+                (beam(false, format!("no answer after {waited} ms")), last)
             }
         };
         let (node, uptime) = match &last {
@@ -148,14 +152,44 @@ impl Health {
         let reported = last.as_ref().filter(|_| beam.healthy).map(|a| a.value.checks.as_slice());
         let checks: Vec<&Check> =
             std::iter::once(&beam).chain(reported.unwrap_or_default()).collect();
-        let healthy = checks.iter().all(|check| check.healthy);
-        let json = self.json(healthy, node, uptime, &checks);
+        let healthy = checks.iter().all(|check| check.healthy || !check.critical);
+        let status = match checks.iter().all(|check| check.healthy) {
+            false if healthy => "degraded",
+            _ => word(healthy),
+        };
+        let json = self.json(status, node, uptime, &checks, details);
         Verdict { healthy, json }
     }
 
-    fn json(&self, healthy: bool, node: &str, uptime: Duration, checks: &[&Check]) -> String {
+    /// Puts the question until it is answered or the time is up.
+    async fn ask(&self, probe: Probe, asked_at: Instant) -> Outcome<HealthReport> {
+        let inquiry = match probe {
+            Probe::Health => &self.health,
+            Probe::Live => &self.live,
+            Probe::Ready => &self.ready,
+            Probe::Startup => &self.startup,
+        };
+        loop {
+            let left = self.patience.saturating_sub(asked_at.elapsed());
+            let outcome = inquiry.answer(left, |reply| self.source.request(probe, reply)).await;
+            let is_late = self.patience.saturating_sub(asked_at.elapsed()) <= RETRY_TIME;
+            if is_late || matches!(outcome, Outcome::Fresh(_)) {
+                return outcome;
+            }
+            tokio::time::sleep(RETRY_TIME).await;
+        }
+    }
+
+    fn json(
+        &self,
+        status: &str,
+        node: &str,
+        uptime: Duration,
+        checks: &[&Check],
+        details: bool,
+    ) -> String {
         let mut out = String::from("{");
-        push_member(&mut out, "status", word(healthy));
+        push_member(&mut out, "status", status);
         out.push(',');
         push_member(&mut out, "version", &self.version);
         out.push_str(&format!(",\"uptime\":{:.3},", uptime.as_secs_f64()));
@@ -167,22 +201,36 @@ impl Health {
             if index > 0 {
                 out.push(',');
             }
-            push_string(&mut out, &check.name);
-            out.push_str(":{");
-            push_member(&mut out, "status", word(check.healthy));
-            if !check.detail.is_empty() {
-                out.push(',');
-                push_member(&mut out, "detail", &check.detail);
-            }
-            out.push('}');
+            // Of the server's own check there is nothing to hide.
+            push_check(&mut out, check, details || check.name == BEAM);
         }
         out.push_str("}}\n");
         out
     }
 }
 
-fn check(healthy: bool, detail: String) -> Check {
-    Check { name: BEAM.to_owned(), healthy, detail }
+fn push_check(out: &mut String, check: &Check, details: bool) {
+    push_string(out, &check.name);
+    out.push_str(":{");
+    push_member(out, "status", word(check.healthy));
+    if details && !check.detail.is_empty() {
+        out.push(',');
+        push_member(out, "detail", &check.detail);
+    }
+    if !check.critical {
+        out.push_str(",\"critical\":false");
+    }
+    for (name, time) in [("duration", check.duration), ("age", check.age)] {
+        if let Some(time) = time {
+            out.push_str(&format!(",\"{name}\":{:.6}", time.as_secs_f64()));
+        }
+    }
+    out.push('}');
+}
+
+fn beam(healthy: bool, detail: String) -> Check {
+    let name = BEAM.to_owned();
+    Check { name, healthy, critical: true, detail, duration: None, age: None }
 }
 
 const fn word(healthy: bool) -> &'static str {

@@ -86,7 +86,7 @@ pub use process::ProcessFigures;
 pub use server::{Server, Sources, Stopped};
 pub use source::{MetricSource, RegistrySource, SourceError};
 pub use traces::{
-    DebugTraces, DecodedSpans, EventView, LinkView, Origin, SpanKind, SpanView, StatusView,
-    TraceRing, TraceRingLimits, TraceRingStats, TraceSource, Traces, ValueView, decode_spans,
+    Audience, DecodedSpans, EventView, LinkView, Origin, SpanKind, SpanView, StatusView, TraceRing,
+    TraceRingLimits, TraceRingStats, TraceSource, Traces, ValueView, decode_spans,
 };
 pub use vm::{VmReply, VmSource};

@@ -181,5 +181,12 @@ fn app(config: ServerConfig, sources: Sources, lifecycle: &Arc<Lifecycle>) -> Ar
     let traces = TraceEndpoint::new(sources.traces, config.debug_traces);
     let health = Health::new(sources.health, config.health_timeout, config.version, config.node);
     let scraper = Scraper::new(gatherer);
-    Arc::new(App { scraper, metrics: sources.metrics, health, traces, stats })
+    Arc::new(App {
+        scraper,
+        metrics: sources.metrics,
+        health,
+        health_details: config.health_details,
+        traces,
+        stats,
+    })
 }

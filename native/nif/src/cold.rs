@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use erlmcp_export::{DebugTraces, FamilySource, ProcessFigures, ServerConfig};
+use erlmcp_export::{Audience, FamilySource, ProcessFigures, ServerConfig};
 use erlmcp_metrics::exposition::{Format, Scope, render};
 use erlmcp_metrics::{
     Buckets, Declaration, ExponentialBuckets, GaugeValue, HistogramValue, Kind, Number, Options,
@@ -341,11 +341,6 @@ fn vm_reply(env: Env<'_>, id: u64, families: Term<'_>) -> bool {
     vm::reply(CallEnv::of(env), id, raw(families))
 }
 
-#[rustler::nif]
-fn vm_pong(id: u64, node: String, uptime_ms: u64) -> bool {
-    vm::pong(id, node, Duration::from_millis(uptime_ms))
-}
-
 /// The listener's settings, checked by the Erlang side.
 #[derive(NifMap)]
 struct ListenerOptions {
@@ -356,6 +351,8 @@ struct ListenerOptions {
     write_timeout_ms: u64,
     idle_timeout_ms: u64,
     vm_timeout_ms: u64,
+    health_timeout_ms: u64,
+    health_details: rustler::Atom,
     process_metrics: bool,
     debug_traces: rustler::Atom,
     version: String,
@@ -375,6 +372,9 @@ fn listener_start<'a>(
     else {
         return bad_option(env, format!("{} is not an IP address", options.ip));
     };
+    let audience = |name: rustler::Atom| {
+        Audience::from_name(&shown(call, raw(name.to_term(env)))).unwrap_or_default()
+    };
     let config = ServerConfig {
         listen,
         max_connections: options.max_connections as usize,
@@ -382,9 +382,10 @@ fn listener_start<'a>(
         write_timeout: Duration::from_millis(options.write_timeout_ms),
         idle_timeout: Duration::from_millis(options.idle_timeout_ms),
         vm_timeout: Duration::from_millis(options.vm_timeout_ms),
+        health_timeout: Duration::from_millis(options.health_timeout_ms),
+        health_details: audience(options.health_details),
         process_metrics: options.process_metrics,
-        debug_traces: DebugTraces::from_name(&shown(call, raw(options.debug_traces.to_term(env))))
-            .unwrap_or_default(),
+        debug_traces: audience(options.debug_traces),
         version: options.version,
         node: options.node,
         ..ServerConfig::default()

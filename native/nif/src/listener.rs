@@ -10,6 +10,7 @@ use parking_lot::Mutex;
 
 use crate::exporter::{ExportFamilies, Refresh, ring};
 use crate::guard;
+use crate::health::Responder;
 use crate::raw::{CallEnv, LocalPid};
 use crate::state::registry;
 use crate::vm::Vm;
@@ -36,8 +37,12 @@ pub(crate) fn start(
         .with_families(Arc::new(ExportFamilies));
     let traces = Traces { ring: Arc::clone(ring()), source: Arc::new(Refresh) };
     let metrics = Arc::new(metrics);
-    let sources =
-        Sources { metrics, vm: Some(Arc::new(Vm)), health: Arc::new(Vm), traces: Some(traces) };
+    let sources = Sources {
+        metrics,
+        vm: Some(Arc::new(Vm)),
+        health: Arc::new(Responder),
+        traces: Some(traces),
+    };
     let server = Server::start(config, sources).map_err(|error| error.to_string())?;
     let generation = GENERATION.fetch_add(1, Ordering::Relaxed) + 1;
     if !guard::watch(env, owner, generation) {

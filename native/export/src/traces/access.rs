@@ -10,9 +10,10 @@ use std::net::IpAddr;
 use hyper::header::{HOST, HeaderMap, HeaderName};
 use hyper::http::uri::Authority;
 
-/// Who may see `/debug/traces`.
+/// Who may see what is not for everybody: `/debug/traces`, the details of
+/// `/health`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum DebugTraces {
+pub enum Audience {
     /// Nobody.
     Off,
     /// Clients on this host that ask for it by a loopback name.
@@ -22,7 +23,7 @@ pub enum DebugTraces {
     Open,
 }
 
-impl DebugTraces {
+impl Audience {
     /// Every value.
     pub const ALL: [Self; 3] = [Self::Off, Self::Loopback, Self::Open];
 
@@ -49,15 +50,15 @@ const PROXIED: [&str; 4] = ["forwarded", "x-forwarded-for", "x-real-ip", "via"];
 
 /// Why a request is refused, for the client to read.
 pub(crate) fn refusal(
-    setting: DebugTraces,
+    setting: Audience,
     peer: IpAddr,
     target: Option<&Authority>,
     headers: &HeaderMap,
 ) -> Option<&'static str> {
     match setting {
-        DebugTraces::Open => return None,
-        DebugTraces::Off => return Some("Traces are not shown here: debug_traces is off.\n"),
-        DebugTraces::Loopback => {}
+        Audience::Open => return None,
+        Audience::Off => return Some("Traces are not shown here: debug_traces is off.\n"),
+        Audience::Loopback => {}
     }
     if !peer.to_canonical().is_loopback() {
         return Some(
@@ -84,6 +85,16 @@ pub(crate) fn refusal(
     )
 }
 
+/// Whether a client may see what is for this audience.
+pub(crate) fn admits(
+    audience: Audience,
+    peer: IpAddr,
+    target: Option<&Authority>,
+    headers: &HeaderMap,
+) -> bool {
+    refusal(audience, peer, target, headers).is_none()
+}
+
 /// Whether a Host header, with or without a port, can only mean this host.
 fn is_loopback_name(host: &str) -> bool {
     let name = match host.rsplit_once(':') {
@@ -107,7 +118,7 @@ mod tests {
     use super::*;
     use hyper::header::HeaderValue;
 
-    fn refused(setting: DebugTraces, peer: &str, lines: &[(&'static str, &str)]) -> bool {
+    fn refused(setting: Audience, peer: &str, lines: &[(&'static str, &str)]) -> bool {
         let mut headers = HeaderMap::new();
         for (name, value) in lines {
             headers.append(*name, HeaderValue::from_str(value).unwrap());
@@ -117,7 +128,7 @@ mod tests {
 
     #[test]
     fn only_this_host_by_its_own_names() {
-        let loopback = |peer, host| refused(DebugTraces::Loopback, peer, &[("host", host)]);
+        let loopback = |peer, host| refused(Audience::Loopback, peer, &[("host", host)]);
         for peer in ["127.0.0.1", "127.9.9.9", "::1", "::ffff:127.0.0.1"] {
             assert!(!loopback(peer, "localhost:8080"), "{peer}");
         }
@@ -146,9 +157,9 @@ mod tests {
         ] {
             assert!(loopback("127.0.0.1", host), "{host}");
         }
-        assert!(refused(DebugTraces::Loopback, "::1", &[]), "without a Host");
+        assert!(refused(Audience::Loopback, "::1", &[]), "without a Host");
         let two = [("host", "localhost"), ("host", "evil.example")];
-        assert!(refused(DebugTraces::Loopback, "::1", &two));
+        assert!(refused(Audience::Loopback, "::1", &two));
     }
 
     #[test]
@@ -158,7 +169,7 @@ mod tests {
         let peer = "127.0.0.1".parse().unwrap();
         let refused = |target: &str| {
             let target = target.parse().unwrap();
-            refusal(DebugTraces::Loopback, peer, Some(&target), &headers).is_some()
+            refusal(Audience::Loopback, peer, Some(&target), &headers).is_some()
         };
         assert!(refused("evil.example:8080"));
         assert!(!refused("127.0.0.1:8080"));
@@ -168,22 +179,20 @@ mod tests {
     fn a_proxy_on_this_host_is_not_this_host() {
         for name in PROXIED {
             let lines = [("host", "127.0.0.1:8080"), (name, "10.1.1.1")];
-            assert!(refused(DebugTraces::Loopback, "127.0.0.1", &lines), "{name}");
-            assert!(!refused(DebugTraces::Open, "127.0.0.1", &lines), "{name}");
+            assert!(refused(Audience::Loopback, "127.0.0.1", &lines), "{name}");
+            assert!(!refused(Audience::Open, "127.0.0.1", &lines), "{name}");
         }
     }
 
     #[test]
     fn names_lead_back_to_their_values() {
-        assert!(
-            DebugTraces::ALL.into_iter().all(|v| DebugTraces::from_name(v.as_str()) == Some(v))
-        );
-        assert_eq!(DebugTraces::from_name("Open"), None);
+        assert!(Audience::ALL.into_iter().all(|v| Audience::from_name(v.as_str()) == Some(v)));
+        assert_eq!(Audience::from_name("Open"), None);
     }
 
     #[test]
     fn off_is_off_and_open_is_open() {
-        assert!(refused(DebugTraces::Off, "127.0.0.1", &[("host", "localhost")]));
-        assert!(!refused(DebugTraces::Open, "10.0.0.1", &[("host", "node.example")]));
+        assert!(refused(Audience::Off, "127.0.0.1", &[("host", "localhost")]));
+        assert!(!refused(Audience::Open, "10.0.0.1", &[("host", "node.example")]));
     }
 }

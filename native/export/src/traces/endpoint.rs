@@ -18,7 +18,7 @@ use crate::body::Payload;
 use crate::flight::Flights;
 use crate::gzip;
 use crate::negotiate;
-use crate::traces::access::{self, DebugTraces};
+use crate::traces::access::{self, Audience};
 use crate::traces::list_page::List;
 use crate::traces::ring::TraceRing;
 use crate::traces::selection::Selection;
@@ -71,7 +71,7 @@ const RESOURCE_POLICY: HeaderName = HeaderName::from_static("cross-origin-resour
 /// Answers the requests.
 pub(crate) struct TraceEndpoint {
     traces: Option<Traces>,
-    setting: DebugTraces,
+    setting: Audience,
     refreshes: Flights<(), ()>,
     renderings: Arc<Semaphore>,
 }
@@ -92,7 +92,7 @@ struct Rendered {
 }
 
 impl TraceEndpoint {
-    pub(crate) fn new(traces: Option<Traces>, setting: DebugTraces) -> Self {
+    pub(crate) fn new(traces: Option<Traces>, setting: Audience) -> Self {
         let renderings = Arc::new(Semaphore::new(RENDERINGS));
         Self { traces, setting, refreshes: Flights::default(), renderings }
     }

@@ -18,7 +18,8 @@ mod view;
 mod waterfall;
 mod wire;
 
-pub use access::DebugTraces;
+pub use access::Audience;
+pub(crate) use access::admits;
 pub(crate) use endpoint::{Asked, TraceEndpoint, TraceView};
 pub use endpoint::{TraceSource, Traces};
 pub use origin::Origin;

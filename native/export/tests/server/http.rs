@@ -285,7 +285,10 @@ impl HealthSource for Ailing {
                 let check = |name: &str, healthy| Check {
                     name: name.to_owned(),
                     healthy,
+                    critical: true,
                     detail: String::new(),
+                    duration: None,
+                    age: None,
                 };
                 reply.send(HealthReport {
                     node: "a\"b@test".to_owned(),

@@ -1,6 +1,7 @@
 //! The server as its clients meet it: over real sockets, on loopback.
 
 mod common;
+mod health;
 mod http;
 mod lifecycle;
 mod limits;

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use crate::common::{Response, config, connect, read_all, send, sources, start};
 use erlmcp_export::{
-    DebugTraces, Server, ServerConfig, Sources, TraceRing, TraceRingLimits, TraceSource, Traces,
+    Audience, Server, ServerConfig, Sources, TraceRing, TraceRingLimits, TraceSource, Traces,
 };
 use erlmcp_trace::{RECORD_TAG, Records};
 use flate2::read::GzDecoder;
@@ -233,7 +233,7 @@ fn peers_from_elsewhere_are_refused_unless_it_is_open() {
         return; // a host without a network
     };
     for (setting, status) in
-        [(DebugTraces::Loopback, 403), (DebugTraces::Off, 403), (DebugTraces::Open, 200)]
+        [(Audience::Loopback, 403), (Audience::Off, 403), (Audience::Open, 200)]
     {
         let listen = vec![SocketAddr::from(([0, 0, 0, 0], 0))];
         let config = ServerConfig { listen, debug_traces: setting, ..config() };
@@ -248,7 +248,7 @@ fn peers_from_elsewhere_are_refused_unless_it_is_open() {
 
 #[test]
 fn off_is_off_on_this_host_too() {
-    let config = ServerConfig { debug_traces: DebugTraces::Off, ..config() };
+    let config = ServerConfig { debug_traces: Audience::Off, ..config() };
     let (_server, address, source) = with_traces(config, Duration::ZERO);
     let refused = get(address, "/debug/traces");
     assert_eq!((refused.status, refused.text().contains("debug_traces is off")), (403, true));
