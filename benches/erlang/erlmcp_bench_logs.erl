@@ -13,33 +13,41 @@
 -spec rows() -> [tuple()].
 rows() ->
     [{"log", "log line, 3 fields of metadata", "logger_formatter, no fields", 1.0,
-      fun() -> lines(guide()) end},
+      fun() -> lines(fun guide/0, fun outside/1) end},
      {"log_format", "log line, format with 2 arguments", "logger_formatter, no fields", 1.0,
-      fun() -> lines(event({"~ts took ~b ms", [<<"tools/call">>, 12]}, #{})) end},
+      fun() -> lines(fun format/0, fun outside/1) end},
      {"log_report", "log line, report of 5 pairs", "logger_formatter", 1.0,
-      fun() -> lines(report()) end},
+      fun() -> lines(fun report/0, fun outside/1) end},
      {"log_span", "log line in a span, 3 fields", "logger_formatter, no fields", 1.0,
-      fun() -> erlmcp_otel_instrumentation:with_span(<<"logs">>, fun() -> lines(guide()) end) end},
+      fun() -> lines(fun guide/0, fun in_span/1) end},
      {"log_filter", "ids and count of a message in a span", "logger_filters:domain/2", 20.0,
-      fun() -> erlmcp_otel_instrumentation:with_span(<<"logs">>, fun filter/0) end},
+      fun() -> filter(fun in_span/1) end},
      {"log_filter_0", "count of a message without a span", "logger_filters:domain/2", 5.0,
-      fun filter/0}].
+      fun() -> filter(fun outside/1) end}].
 
 %% Rows
 
-lines(Event) ->
-    compare(fun() -> loop(?CALLS, erlmcp_log_formatter, Event, #{}) end,
-            fun() -> loop(?CALLS, logger_formatter, Event, ?THEIRS) end).
+%% The event is made where it is measured: it is that process' own.
+lines(Event, Where) ->
+    compare(fun() -> Where(fun() -> loop(?CALLS, erlmcp_log_formatter, Event(), #{}) end) end,
+            fun() -> Where(fun() -> loop(?CALLS, logger_formatter, Event(), ?THEIRS) end) end).
 
-filter() ->
+in_span(Fun) -> erlmcp_otel_instrumentation:with_span(<<"logs">>, Fun).
+
+outside(Fun) -> Fun().
+
+filter(Where) ->
     #{filters := Filters} = logger:get_primary_config(),
     {erlmcp_log_context, Ours} = lists:keyfind(erlmcp_log_context, 1, Filters),
     Theirs = {fun logger_filters:domain/2, {log, super, [otp]}},
-    compare(fun() -> loop_filter(?CALLS, Ours, guide()) end,
-            fun() -> loop_filter(?CALLS, Theirs, guide()) end).
+    compare(fun() -> Where(fun() -> loop_filter(?CALLS, Ours, guide()) end) end,
+            fun() -> Where(fun() -> loop_filter(?CALLS, Theirs, guide()) end) end).
 
 guide() ->
     event({string, <<"Request processed">>}, #{request_id => 42, status => success, duration_ms => 1.5}).
+
+format() ->
+    event({"~ts took ~b ms", [<<"tools/call">>, 12]}, #{}).
 
 report() ->
     event({report, #{what => started, session => <<"a7f3">>, transport => tcp, tries => 3, took_ms => 17}}, #{}).
