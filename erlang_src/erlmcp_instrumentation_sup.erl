@@ -23,7 +23,7 @@ init(Config) ->
           start => {erlmcp_instrumentation_singleton_sup, start_link, []},
           type => supervisor},
         worker(erlmcp_instrumentation_vm, [Config]),
-         worker(erlmcp_instrumentation_health_responder, [Config])
+        worker(erlmcp_instrumentation_health_responder, [Config])
         | listener(Config) ++ log_file(Config)
     ]}}.
 
