@@ -37,7 +37,9 @@
     %% Names and values of HTTP headers. The values may be secret.
     | headers
     %% Attributes of the resource.
-    | attributes.
+    | attributes
+    %% Who may ask for which paths.
+    | access_rules.
 
 %% @doc The value that a term of the application environment stands for.
 -spec from_term(type(), term()) -> {ok, term()} | error.
@@ -74,6 +76,8 @@ from_term(headers, Value) ->
     erlmcp_instrumentation_setting_pairs:headers(Value);
 from_term(attributes, Value) ->
     erlmcp_instrumentation_setting_pairs:attributes(Value);
+from_term(access_rules, Value) ->
+    erlmcp_instrumentation_setting_rules:from_term(Value);
 from_term(boolean, Value) when is_boolean(Value) ->
     {ok, Value};
 from_term(ip, Value) ->
@@ -169,6 +173,8 @@ from_text(headers, Text) ->
     erlmcp_instrumentation_setting_pairs:encoded_headers(Text);
 from_text(attributes, Text) ->
     erlmcp_instrumentation_setting_pairs:encoded_attributes(Text);
+from_text(access_rules, Text) ->
+    erlmcp_instrumentation_setting_rules:from_text(Text);
 from_text(boolean, Text) ->
     case string:lowercase(Text) of
         "true" -> {ok, true};
@@ -264,6 +270,10 @@ expected(endpoint) ->
 expected(headers) ->
     <<"names and values of HTTP headers, name=value separated by commas, values "
       "percent-encoded; or a map or a list of pairs">>;
+expected(access_rules) ->
+    <<"paths and who may ask for them, /path=who separated by commas; who is open, "
+      "authenticated, or any of bearer, basic, certificate and @name separated by |; or a map "
+      "or a list of pairs">>;
 expected(attributes) ->
     <<"names and values, name=value separated by commas, both percent-encoded; or a map or "
       "a list of pairs, values also numbers and booleans">>.
