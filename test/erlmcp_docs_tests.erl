@@ -9,7 +9,7 @@
 
 %% Each with the number of blocks that it has at least.
 -define(PAGES, [{"README.md", 5}, {"docs/tracing.md", 5}, {"docs/testing.md", 3},
-                {"docs/metrics.md", 2}]).
+                {"docs/metrics.md", 2}, {"docs/security.md", 4}]).
 -define(TIMEOUT_S, 20).
 
 docs_test_() ->

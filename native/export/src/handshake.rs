@@ -4,7 +4,7 @@ use std::io;
 use std::net::IpAddr;
 use std::time::Duration;
 
-use rustls::Error;
+use rustls::{Error, HandshakeKind};
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
@@ -74,8 +74,11 @@ async fn shake_hands(mut stream: TcpStream, tls: &Tls) -> Result<Shaken, Unshake
     let accepting = TlsAcceptor::from(loaded.config.clone()).accept(stream).into_fallible();
     match accepting.await {
         Ok(stream) => {
-            let chain = stream.get_ref().1.peer_certificates().unwrap_or_default();
-            let certificate = ClientCertificate::new(chain, loaded.generation);
+            let (_, session) = stream.get_ref();
+            let is_resumed = session.handshake_kind() == Some(HandshakeKind::Resumed);
+            let verified = (!is_resumed).then_some(loaded.generation);
+            let chain = session.peer_certificates().unwrap_or_default();
+            let certificate = ClientCertificate::new(chain, verified);
             Ok((Stream::Tls(Box::new(stream)), certificate))
         }
         Err((error, stream)) => Err((reason(&error), Some(stream))),

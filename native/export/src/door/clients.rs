@@ -17,17 +17,19 @@ const VALID_FOR: Duration = Duration::from_secs(60);
 pub(crate) struct ClientCertificate {
     chain: Vec<CertificateDer<'static>>,
     names: Vec<String>,
-    /// Which authorities it was last verified against, and when.
-    verified: Mutex<(u64, Instant)>,
+    /// Which authorities it was last verified against, and when, if it was since
+    /// the connection's begin.
+    verified: Mutex<Option<(u64, Instant)>>,
 }
 
 impl ClientCertificate {
     /// Of a chain that was verified just now, against the authorities of this
-    /// generation.
-    pub(crate) fn new(chain: &[CertificateDer<'_>], generation: u64) -> Option<Self> {
+    /// generation; or some time ago, where a session was resumed.
+    pub(crate) fn new(chain: &[CertificateDer<'_>], verified: Option<u64>) -> Option<Self> {
         let chain: Vec<_> = chain.iter().map(|der| der.clone().into_owned()).collect();
         let names = names(chain.first()?);
-        Some(Self { chain, names, verified: Mutex::new((generation, Instant::now())) })
+        let verified = verified.map(|generation| (generation, Instant::now()));
+        Some(Self { chain, names, verified: Mutex::new(verified) })
     }
 
     /// The subject's common name and what the certificate is issued for beside.
@@ -40,14 +42,14 @@ impl ClientCertificate {
     pub(crate) fn is_valid(&self, tls: &Tls) -> bool {
         let current = tls.current();
         let mut verified = self.verified.lock();
-        let (generation, at) = *verified;
-        if generation == current.generation && at.elapsed() < VALID_FOR {
+        let lately = |(generation, at): (u64, Instant)| {
+            generation == current.generation && at.elapsed() < VALID_FOR
+        };
+        if verified.is_some_and(lately) {
             return true;
         }
         let valid = current.verifies(&self.chain);
-        if valid {
-            *verified = (current.generation, Instant::now());
-        }
+        *verified = valid.then(|| (current.generation, Instant::now()));
         valid
     }
 }

@@ -47,10 +47,13 @@ impl NamedFile {
         let failed =
             |error| DoorError::Read { setting: self.setting, file: self.path.clone(), error };
         // Opening a pipe would wait for its writer.
-        if !fs::metadata(&self.path).map_err(failed)?.is_file() {
+        let metadata = fs::metadata(&self.path).map_err(failed)?;
+        if !metadata.is_file() {
             return Err(failed(io::Error::other("it is not a regular file")));
         }
-        let mut bytes = Zeroizing::new(Vec::new());
+        // Grown on the way it would leave a part of itself behind.
+        let room = metadata.len().min(MAX_FILE_BYTES) as usize + 32;
+        let mut bytes = Zeroizing::new(Vec::with_capacity(room));
         let file = File::open(&self.path).map_err(failed)?;
         file.take(MAX_FILE_BYTES + 1).read_to_end(&mut bytes).map_err(failed)?;
         if bytes.len() as u64 > MAX_FILE_BYTES {

@@ -21,8 +21,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, Serve
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 
 use crate::common::{
-    PATIENCE, Response, config, connect, eventually, get, is_closed, read_all, request, send,
-    sources, start,
+    Response, config, connect, eventually, get, is_closed, read_all, request, send, sources, start,
 };
 
 /// How soon a change is taken in these tests.
