@@ -8,7 +8,7 @@
 -export([
     statuses/1, without_tls/1, client_certificates/1, versions_and_ciphers/1, rules/1,
     the_guide/1, errors_at_start/1, settings/1, credentials/1, log/1, reachable_and_open/1,
-    garbage/1, nothing_is_left_behind/1
+    garbage/1, flood/1, nothing_is_left_behind/1
 ]).
 -export([log/2]).
 
@@ -20,7 +20,7 @@ suite() ->
 
 all() ->
     [statuses, without_tls, client_certificates, versions_and_ciphers, rules, the_guide,
-     errors_at_start, settings, credentials, log, reachable_and_open, garbage,
+     errors_at_start, settings, credentials, log, reachable_and_open, garbage, flood,
      nothing_is_left_behind].
 
 init_per_suite(Config) ->
@@ -315,7 +315,7 @@ log(Config) ->
         %% A renewed file is worth a notice.
         _ = ?DOOR:issue(dir(Config), "server_ca", "server", "metrics"),
         receive {logged, notice, [erlmcp, http], Changed} ->
-            ?assertNotEqual(nomatch, string:find(Changed, "certificate has changed"))
+            ?assertNotEqual(nomatch, string:find(Changed, "New certificate from "))
         after 10000 -> ct:fail(no_notice)
         end
     after
@@ -377,6 +377,39 @@ garbage(Config) ->
     Grown = resident() - Before,
     ct:log("~b bytes more", [Grown]),
     ?assert(Grown < 64 bsl 20, Grown).
+
+%% A crowd of one address opens connections and lets their handshakes stand
+%% still, more than may be under way: probes of the same address are answered,
+%% and another address scrapes.
+flood(Config) ->
+    #{server_ca := Ca, token := Token} = closed(Config),
+    Port = erlmcp_ct_app:port(),
+    Crowd = [spawn_link(fun() -> take_connections(Port, []) end) || _ <- lists:seq(1, 4)],
+    Scrape = fun(Address) ->
+        ?DOOR:curl(["--cacert", Ca, "--interface", Address] ++ bearer(Token) ++ [url("/metrics")])
+    end,
+    Displaced = "erlmcp_http_tls_handshake_failures_total{reason=\"displaced\"}",
+    erlmcp_ct_load:until(fun() ->
+        {200, Metrics} = Scrape("127.0.0.2"),
+        value(Metrics, Displaced) =/= none
+    end, 30),
+    [begin
+         ?assertEqual(200, ?DOOR:status(["--cacert", Ca, url("/live")])),
+         ?assertMatch({200, _}, Scrape("127.0.0.2"))
+     end || _ <- lists:seq(1, 10)],
+    [begin unlink(Pid), exit(Pid, kill) end || Pid <- Crowd],
+    ?assertMatch({200, _}, Scrape("127.0.0.1")).
+
+%% Some ten a second, the last hundred held.
+take_connections(Port, Held) ->
+    {Kept, Gone} = lists:split(min(100, length(Held)), Held),
+    [gen_tcp:close(Socket) || Socket <- Gone],
+    New = case gen_tcp:connect("127.0.0.1", Port, [binary, {active, false}], 1000) of
+        {ok, Socket} -> _ = gen_tcp:send(Socket, <<22, 3, 1, 2, 0, 1>>), [Socket];
+        {error, _} -> []
+    end,
+    timer:sleep(100),
+    take_connections(Port, New ++ Kept).
 
 resident() ->
     {ok, Text} = file:read_file("/proc/self/statm"),

@@ -10,7 +10,7 @@
 
 -define(DOOR, erlmcp_ct_door).
 %% Scrapes between which files are renewed.
--define(RENEWALS, 4).
+-define(RENEWALS, 3).
 
 suite() ->
     [{timetrap, {seconds, 120}}].
@@ -61,8 +61,10 @@ scraped(Config, Version, Executable) ->
         filename:join(Dir, "prometheus.log")),
     try
         erlmcp_ct_load:until(fun() -> all_scraped(Url, Jobs) end, 30),
-        [?assertEqual({Job, Health, true}, verdict(Url, Job, Health, Error))
-         || {Job, _, _, Health, Error} <- Jobs],
+        %% On a busy machine a scrape may take too long once, which is another error.
+        [erlmcp_ct_load:until(fun() ->
+             verdict(Url, Job, Health, Error) =:= {Job, Health, true}
+         end, 20) || {Job, _, _, Health, Error} <- Jobs],
         Begin = query(Url, "time()"),
         renew(Url, Dir, Files),
         Seconds = integer_to_list(ceil(query(Url, "time()") - Begin)),
@@ -100,7 +102,7 @@ jobs(Dir, #{server_ca := Ca, client_cert := Cert, client_key := Key, token_file 
      {"probe", "/health", Trusting(""), "down", ""}].
 
 configuration(Target, Jobs) ->
-    ["global: {scrape_interval: 500ms, scrape_timeout: 500ms}\nscrape_configs:\n"
+    ["global: {scrape_interval: 3s, scrape_timeout: 3s}\nscrape_configs:\n"
      | [["- {job_name: ", Job, ", scheme: https, metrics_path: ", Path, ", ", More,
          ", static_configs: [{targets: ['", Target, "']}]}\n"]
         || {Job, Path, More, _, _} <- Jobs]].

@@ -21,7 +21,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 /// Connections beyond those for which there is room: health probes among them
 /// are answered, all others told that there is none. One more closes the oldest
 /// of them, so that a crowd cannot keep a probe out.
-const RESERVE: usize = 32;
+const RESERVE: usize = 64;
 
 /// What there is room for.
 #[derive(Debug, Clone, Copy)]

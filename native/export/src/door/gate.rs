@@ -1,6 +1,7 @@
 //! The decision about each request.
 
 use std::net::IpAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Instant;
@@ -17,7 +18,7 @@ use super::file::NamedFile;
 use super::passwords::{self, Passwords};
 use super::peers::PeerKey;
 use super::refusal::{Failure, Reports};
-use super::reload::{Contents, Made, Reloaded, Watch, Watched};
+use super::reload::{Made, Reloaded, Watch, Watched};
 use super::remembered::Remembered;
 use super::rules::{Access, Method, Rules, Who};
 use super::settings::DoorConfig;
@@ -78,25 +79,14 @@ impl Gate {
         metrics: &Arc<dyn MetricSource>,
     ) -> Result<(Self, Watch), DoorError> {
         let tls = config.tls.as_ref().map(Tls::open).transpose()?.map(Arc::new);
-        let tokens = config
-            .tokens_file
-            .as_deref()
-            .map(|path| {
-                let file = NamedFile::secret("http_tokens_file", path);
-                Reloaded::open("tokens", vec![file], |files, contents| {
-                    make(files, contents, Tokens::parse, Tokens::is_empty)
-                })
-            })
+        let file = |setting, path: &Option<PathBuf>| {
+            path.as_deref().map(|path| NamedFile::secret(setting, path))
+        };
+        let tokens = file("http_tokens_file", &config.tokens_file)
+            .map(|file| clients("tokens", file, Tokens::parse, Tokens::is_empty))
             .transpose()?;
-        let passwords = config
-            .passwords_file
-            .as_deref()
-            .map(|path| {
-                let file = NamedFile::secret("http_passwords_file", path);
-                Reloaded::open("passwords", vec![file], |files, contents| {
-                    make(files, contents, Passwords::parse, Passwords::is_empty)
-                })
-            })
+        let passwords = file("http_passwords_file", &config.passwords_file)
+            .map(|file| clients("passwords", file, Passwords::parse, Passwords::is_empty))
             .transpose()?;
         let knows_clients = config.tls.as_ref().is_some_and(|tls| tls.client_ca_file.is_some());
         let methods: Vec<Method> = [
@@ -290,20 +280,21 @@ fn permitted(access: &Access, clients: Vec<Client>) -> Result<Method, Refused> {
     Err((Failure::Forbidden, name))
 }
 
-fn make<T>(
-    files: &[NamedFile],
-    contents: &Contents,
+/// A file of clients, read again when it changes.
+fn clients<T: Send + Sync + 'static>(
+    what: &'static str,
+    file: NamedFile,
     parse: fn(&[u8]) -> Result<T, FileProblem>,
     is_empty: fn(&T) -> bool,
-) -> Result<Made<T>, DoorError> {
-    let mut made = Vec::new();
-    for (file, bytes) in files.iter().zip(contents) {
-        let value = parse(bytes).map_err(|problem| file.problem(problem.to_string()))?;
+) -> Result<Arc<Reloaded<T>>, DoorError> {
+    let named = file.clone();
+    Reloaded::open(what, vec![file], move |_, contents| {
+        let bytes = contents.first().map_or(&[][..], |bytes| bytes);
+        let value = parse(bytes).map_err(|problem| named.problem(problem.to_string()))?;
         let warning = is_empty(&value)
-            .then(|| format!("{}: there is no client in {}.", file.setting, file.path.display()));
-        made.push(Made { value, warning });
-    }
-    made.pop().ok_or(DoorError::Incomplete { given: "a file", missing: "its name" })
+            .then(|| format!("{}: there is no client in {}.", named.setting, named.path.display()));
+        Ok(Made { value, warning })
+    })
 }
 
 #[cfg(test)]

@@ -81,6 +81,11 @@ impl<T: Send + Sync + 'static> Reloaded<T> {
         }))
     }
 
+    fn paths(&self) -> String {
+        let paths: Vec<_> = self.files.iter().map(|file| file.path.display().to_string()).collect();
+        paths.join(", ")
+    }
+
     pub(crate) fn get(&self) -> Arc<T> {
         self.current.load_full()
     }
@@ -116,7 +121,7 @@ impl<T: Send + Sync + 'static> Watched for Reloaded<T> {
             Ok(made) => {
                 self.current.store(Arc::new(made.value));
                 counts.reloaded(self.what, true);
-                let message = format!("The {} has changed and is taken from now on.", self.what);
+                let message = format!("New {} from {} from now on.", self.what, self.paths());
                 reports.say(DiagnosticLevel::Info, message);
                 for warning in warnings(&self.files, made.warning) {
                     reports.say(DiagnosticLevel::Warning, warning);
@@ -125,8 +130,8 @@ impl<T: Send + Sync + 'static> Watched for Reloaded<T> {
             Err(error) => {
                 counts.reloaded(self.what, false);
                 let message = format!(
-                    "{error}. The {} from before stays; it is tried again when a file changes.",
-                    self.what
+                    "{error} (Changed files are not taken: what was read before stays, until they \
+                     change again.)"
                 );
                 reports.say(DiagnosticLevel::Error, message);
             }

@@ -301,7 +301,7 @@ mod tests {
             Rules::new(given, methods).unwrap_err().to_string()
         };
         let closed = rule("/metrics", &["authenticated"]);
-        assert!(refused(&[closed.clone()], &[]).contains("http_tokens_file"));
+        assert!(refused(std::slice::from_ref(&closed), &[]).contains("http_tokens_file"));
         let basic = rule("/metrics", &["bearer", "basic"]);
         assert!(refused(&[basic], &[Method::Bearer]).contains("http_passwords_file"));
         assert_eq!(refused(&[closed.clone(), closed], &[Method::Bearer]), "/metrics has two rules");

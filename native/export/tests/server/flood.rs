@@ -9,8 +9,8 @@ use erlmcp_export::{DoorConfig, ServerConfig};
 use socket2::{Domain, Socket, Type};
 
 use crate::common::{
-    PATIENCE, Synthetic, config, connect, eventually, get, is_closed, read_all, read_one, send,
-    sources, start,
+    PATIENCE, Synthetic, config, connect, eventually, get, is_closed, narrow, read_all, read_one,
+    send, sources, start,
 };
 use crate::door::{Authority, Folder};
 
@@ -71,16 +71,6 @@ fn handshakes_that_stand_still_keep_nobody_out() {
     // The last ones have displaced the first ones, and are displaced in turn.
     eventually("the oldest go", || crowd.iter().filter(|stream| is_closed(stream)).count() >= 16);
     assert_eq!(get(address, "/metrics").status, 400, "it is answered, in the clear");
-}
-
-/// A connection whose kernel takes little ahead of its reader.
-fn narrow(address: std::net::SocketAddr) -> TcpStream {
-    let socket = Socket::new(Domain::for_address(address), Type::STREAM, None).unwrap();
-    socket.set_recv_buffer_size(4_096).unwrap();
-    socket.connect(&address.into()).unwrap();
-    let stream = TcpStream::from(socket);
-    stream.set_read_timeout(Some(PATIENCE)).unwrap();
-    stream
 }
 
 #[test]
