@@ -1,9 +1,8 @@
 //! Everything of the instrumentation library that does I/O.
 //!
 //! That is the HTTP server for scrapes, health probes and recent traces, with
-//! TLS and authentication, the
-//! OTLP exporter ([`otlp`]), and the files that telemetry can be written to.
-//! None of them knows Erlang: what the server needs of the Erlang VM it asks for
+//! TLS and authentication, the OTLP exporter ([`otlp`]), and the files that
+//! telemetry can be written to. None of them knows Erlang: what the server needs of the Erlang VM it asks for
 //! through [`VmSource`] and [`HealthSource`], waits a bounded time, and goes on
 //! without.
 //!
