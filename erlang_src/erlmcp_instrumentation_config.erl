@@ -124,6 +124,7 @@ spec() ->
            <<"Upper bounds of the buckets of a histogram that declares none, without "
              "infinity (in the variable separated by commas). The default suits durations "
              "in seconds.">>)]
+        ++ erlmcp_instrumentation_door_settings:spec()
         ++ erlmcp_instrumentation_health_settings:spec()
         ++ erlmcp_instrumentation_otel_settings:spec()
         ++ erlmcp_instrumentation_log_settings:spec().
@@ -178,8 +179,16 @@ or_bad(error, Given) -> {error, Given}.
 %% What one setting alone cannot tell.
 -spec check(config()) -> {ok, config()} | {error, error()}.
 check(Config) ->
-    case check_ports(Config) of
-        {ok, _} -> erlmcp_instrumentation_otel_config:check(Config);
+    check([fun check_ports/1, fun erlmcp_instrumentation_door_settings:check/1,
+           fun erlmcp_instrumentation_otel_config:check/1], Config).
+
+-spec check([fun((config()) -> {ok, config()} | {error, error()})], config()) ->
+    {ok, config()} | {error, error()}.
+check([], Config) ->
+    {ok, Config};
+check([Check | Rest], Config) ->
+    case Check(Config) of
+        {ok, Checked} -> check(Rest, Checked);
         {error, _} = Error -> Error
     end.
 

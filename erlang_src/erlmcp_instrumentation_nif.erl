@@ -86,6 +86,8 @@
 %% Listener
 -export([listener_start/2]).
 -export([listener_stop/0]).
+-export([credential_token/2]).
+-export([credential_password/2]).
 
 %% Propagation
 -export([otel_propagators/1]).
@@ -111,6 +113,7 @@
        capture_start/0, capture_spans/1, capture_stop/1,
        vm_register/1, vm_reply/2, health_register/1, health_reply/4,
        listener_start/2, listener_stop/0,
+       credential_token/2, credential_password/2,
        otel_propagators/1, otel_extract/1, otel_inject/2, panic_probe/0]).
 
 -export_type([error/0]).
@@ -385,6 +388,16 @@ listener_start(_Owner, _Options) -> ?NOT_LOADED.
 
 -spec listener_stop() -> ok.
 listener_stop() -> ?NOT_LOADED.
+
+%% Makes a token where none is given.
+-spec credential_token(Name :: binary(), Token :: binary() | nil) ->
+    {ok, {Token :: binary(), Line :: binary()}} | error().
+credential_token(_Name, _Token) -> ?NOT_LOADED.
+
+%% Takes tens of milliseconds, on a dirty scheduler.
+-spec credential_password(Name :: binary(), Password :: binary()) ->
+    {ok, Line :: binary()} | error().
+credential_password(_Name, _Password) -> ?NOT_LOADED.
 
 %% The text of `OTEL_PROPAGATORS'.
 -spec otel_propagators(binary()) -> ok | error().

@@ -39,7 +39,9 @@
     %% Attributes of the resource.
     | attributes
     %% Names of secret keys, of two letters or more.
-    | names.
+    | names
+    %% Who may ask for which paths.
+    | access_rules.
 
 %% @doc The value that a term of the application environment stands for.
 -spec from_term(type(), term()) -> {ok, term()} | error.
@@ -80,6 +82,8 @@ from_term(names, none) ->
     {ok, []};
 from_term(names, Value) when is_list(Value) ->
     names(Value, []);
+from_term(access_rules, Value) ->
+    erlmcp_instrumentation_setting_rules:from_term(Value);
 from_term(boolean, Value) when is_boolean(Value) ->
     {ok, Value};
 from_term(ip, Value) ->
@@ -196,6 +200,8 @@ from_text(names, Text) ->
         "none" -> {ok, []};
         _ -> names(?TEXT:parts(Text), [])
     end;
+from_text(access_rules, Text) ->
+    erlmcp_instrumentation_setting_rules:from_text(Text);
 from_text(boolean, Text) ->
     case string:lowercase(Text) of
         "true" -> {ok, true};
@@ -294,6 +300,10 @@ expected(headers) ->
 expected(names) ->
     <<"none, or a list of names of 2 to 64 letters, default for the built-in ones, with a "
       "minus before it an exception">>;
+expected(access_rules) ->
+    <<"paths and who may ask for them, /path=who separated by commas; who is open, "
+      "authenticated, or any of bearer, basic, certificate and @name separated by |; or a map "
+      "or a list of pairs">>;
 expected(attributes) ->
     <<"names and values, name=value separated by commas, both percent-encoded; or a map or "
       "a list of pairs, values also numbers and booleans">>.

@@ -11,7 +11,8 @@ runners:
   cargo     unit, property and stress tests of the native crates
   eunit     Erlang unit tests
   ct        Erlang suites: API, concurrency, hostile input, upgrade, HTTP,
-            exposition against Python, a real Prometheus, OTLP export
+            exposition against Python, a real Prometheus, the closed door
+            (curl, openssl, Prometheus), OTLP export
             against a strict receiver, the Collector and rotel
   example   the example project, with the library as a git dependency
   callers   modules written as erlmcp's callers are, in every order of starts

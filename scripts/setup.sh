@@ -105,7 +105,7 @@ need_collector() {
 # PropEr is a Debian package here: hex.pm is not needed for anything.
 group_test() {
   group_build
-  need_packages git curl erlang-proper prometheus openssl python3 python3-venv
+  need_packages git curl erlang-proper prometheus openssl apache2-utils python3 python3-venv
   # Newer versions than Debian 12's. Where they cannot be had the tests count
   # them as skipped.
   "$here/scripts/fetch-prometheus.sh" || say "going on without newer versions of Prometheus"

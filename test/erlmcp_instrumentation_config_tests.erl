@@ -29,7 +29,7 @@ config_test_() ->
 defaults() ->
     {ok, Config} = erlmcp_instrumentation_config:load(),
     ?assertEqual(
-        maps:merge(otel_defaults(), #{http_enabled => true,
+        maps:merge(maps:merge(otel_defaults(), door_defaults()), #{http_enabled => true,
           http_ip => "127.0.0.1",
           http_port => 8080,
           custom_port => 8086,
@@ -53,6 +53,20 @@ defaults() ->
           default_buckets =>
               [0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0]}),
         Config).
+
+door_defaults() ->
+    Files = [http_tls_cert_file, http_tls_key_file, http_tls_client_ca_file, http_tokens_file,
+             http_passwords_file],
+    maps:merge(
+        maps:from_list([{File, off} || File <- Files]),
+        #{http_tls_min_version => 'tlsv1.2',
+          http_tls_handshake_timeout_ms => 5000,
+          http_tls_max_handshakes => 64,
+          http_access_rules => [],
+          http_reload_interval_ms => 10000,
+          http_auth_failures_per_minute => 10,
+          http_max_connections_per_peer => 64,
+          http_min_send_rate => 16384}).
 
 otel_defaults() ->
     Inherited = [list_to_atom("otlp_" ++ Signal ++ "_" ++ Name)
@@ -218,6 +232,10 @@ variables_of_every_type() ->
              {metrics_temporality, "Delta", delta},
              {tail_slow_ms, "500", 500},
              {debug_traces, "open", open},
+             {http_tls_min_version, "TLSv1.3", 'tlsv1.3'},
+             {http_tokens_file, "/etc/tokens", <<"/etc/tokens">>},
+             {http_access_rules, "/metrics = basic|@alice,,/debug=open",
+              [{<<"/metrics">>, [<<"basic">>, <<"@alice">>]}, {<<"/debug">>, [<<"open">>]}]},
              {spool_dir, "/var/spool/x y", <<"/var/spool/x y">>}]].
 
 terms_of_every_type() ->
@@ -242,6 +260,11 @@ terms_of_every_type() ->
              {service_name, "my service", <<"my service">>},
              {otlp_protocol, grpc, grpc},
              {otlp_protocol, http_protobuf, http_protobuf},
+             {http_access_rules, #{<<"/b">> => authenticated, "/a" => [basic, {client, "x"}]},
+              [{<<"/a">>, [<<"basic">>, <<"@x">>]}, {<<"/b">>, [<<"authenticated">>]}]},
+             {http_access_rules, [{"/", "@alice"}], [{<<"/">>, [<<"@alice">>]}]},
+             {http_access_rules, "/=open", [{<<"/">>, [<<"open">>]}]},
+             {http_access_rules, <<"/=bearer">>, [{<<"/">>, [<<"bearer">>]}]},
              {otlp_protocol, <<"http/protobuf">>, http_protobuf},
              {otlp_endpoint, <<"http://localhost:4318">>, <<"http://localhost:4318">>},
              {otlp_traces_endpoint, inherit, inherit},
@@ -281,6 +304,8 @@ bad_variables() ->
              {resource_attributes, ["a", "=b", "a=%zz", "a=%4", "a=%FF", "a=%00"]},
              {bsp_max_queue_size, ["0", "-5"]},
              {debug_traces, ["true", "all"]},
+             {http_tls_min_version, ["1.2", "tlsv1.1"]},
+             {http_access_rules, ["metrics=open", "/metrics", "/=closed", "/=@", "/=open|", "/="]},
              {http_port, ["-1", "65536", "80a", "8080.0", "off", "0x50", " "]},
              {custom_port, ["-1", "65536", "none", "of f"]},
              {http_max_connections, ["0", "-1", "many", "65537"]},
@@ -422,7 +447,7 @@ text_from_outside_makes_no_atoms() ->
          end,
          os:unsetenv(variable(Key))
      end
-     || #{key := Key} <- erlmcp_instrumentation_config:spec(), N <- lists:seq(1, 20)],
+     || #{key := Key} <- erlmcp_instrumentation_config:spec(), N <- lists:seq(1, 5)],
     ?assert(erlang:system_info(atom_count) - Before < 20).
 
 unknown_keys_are_warned_of() ->

@@ -471,8 +471,12 @@ too_many_connections(_Config) ->
                 Socket
             end || _ <- [1, 2, 3]],
     Refused = connect(),
-    {503, _, _} = request(Refused, "GET", "/health"),
+    {503, _, _} = request(Refused, "GET", "/metrics"),
     ?assertEqual(closed, until_closed(Refused)),
+    %% A probe is answered even so.
+    Probe = connect(),
+    {200, _, _} = request(Probe, "GET", "/health"),
+    ?assertEqual(closed, until_closed(Probe)),
     %% Those that are open go on; when one goes there is room.
     [{200, _, _} = request(Socket, "GET", "/health") || Socket <- Open],
     gen_tcp:close(hd(Open)),

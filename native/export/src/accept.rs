@@ -6,11 +6,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::TcpListener;
-use tokio::sync::Semaphore;
 use tokio::time::sleep;
 
 use crate::app::App;
-use crate::connection::{self, Limits};
+use crate::connection::{self, Limits, Seat};
+use crate::door::{PeerKey, Shares, Turnover};
 use crate::lifecycle::{Lifecycle, Opened};
 
 /// Shortest and longest pause after an accept that failed for want of
@@ -18,17 +18,28 @@ use crate::lifecycle::{Lifecycle, Opened};
 const FIRST_PAUSE: Duration = Duration::from_millis(5);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
-/// Most refused connections that are told so at the same time; beyond, they are
-/// closed without a word.
-const MAX_REFUSALS: usize = 32;
+/// Connections beyond those for which there is room: health probes among them
+/// are answered, all others told that there is none. One more closes the oldest
+/// of them, so that a crowd cannot keep a probe out.
+const RESERVE: usize = 64;
+
+/// What there is room for.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Room {
+    pub(crate) connections: usize,
+    pub(crate) a_peer: usize,
+    pub(crate) handshakes: usize,
+}
 
 /// What the listeners share.
 pub(crate) struct Door {
     pub(crate) app: Arc<App>,
     pub(crate) lifecycle: Arc<Lifecycle>,
     pub(crate) limits: Limits,
-    pub(crate) max_connections: usize,
-    refusals: Arc<Semaphore>,
+    pub(crate) handshakes: Arc<Turnover>,
+    max_connections: usize,
+    shares: Arc<Shares>,
+    reserve: Arc<Turnover>,
 }
 
 impl Door {
@@ -36,10 +47,17 @@ impl Door {
         app: Arc<App>,
         lifecycle: Arc<Lifecycle>,
         limits: Limits,
-        max_connections: usize,
+        room: Room,
     ) -> Arc<Self> {
-        let refusals = Arc::new(Semaphore::new(MAX_REFUSALS));
-        Arc::new(Self { app, lifecycle, limits, max_connections, refusals })
+        Arc::new(Self {
+            app,
+            lifecycle,
+            limits,
+            handshakes: Turnover::new(room.handshakes),
+            max_connections: room.connections,
+            shares: Shares::new(room.a_peer),
+            reserve: Turnover::new(RESERVE),
+        })
     }
 
     /// Accepts until the server stops, and closes the listener.
@@ -52,7 +70,7 @@ impl Door {
         drop(opened);
     }
 
-    async fn accept(&self, listener: &TcpListener) {
+    async fn accept(self: &Arc<Self>, listener: &TcpListener) {
         let mut pause = FIRST_PAUSE;
         loop {
             match listener.accept().await {
@@ -71,23 +89,21 @@ impl Door {
         }
     }
 
-    fn admit(&self, stream: tokio::net::TcpStream, peer: SocketAddr) {
-        if let Some(opened) = self.lifecycle.open_connection(self.max_connections) {
-            let (app, lifecycle) = (Arc::clone(&self.app), Arc::clone(&self.lifecycle));
-            let limits = self.limits;
-            tokio::spawn(async move {
-                connection::serve(stream, peer.ip(), app, limits, lifecycle).await;
-                drop(opened);
-            });
-            return;
-        }
-        self.app.stats.rejected();
-        if let Ok(permit) = Arc::clone(&self.refusals).try_acquire_owned() {
-            tokio::spawn(async move {
-                connection::refuse(stream).await;
-                drop(permit);
-            });
-        }
+    fn admit(self: &Arc<Self>, stream: tokio::net::TcpStream, peer: SocketAddr) {
+        let share = self.shares.take(PeerKey::of(peer.ip()));
+        let opened = match share.is_some() {
+            true => self.lifecycle.open_connection(self.max_connections),
+            false => None,
+        };
+        let seat = match opened.is_some() {
+            true => Seat::Regular,
+            false => Seat::Reserve(self.reserve.enter()),
+        };
+        let door = Arc::clone(self);
+        tokio::spawn(async move {
+            connection::serve(stream, peer.ip(), seat, &door).await;
+            drop((opened, share));
+        });
     }
 }
 

@@ -1,5 +1,6 @@
 //! One connection, from its first byte to its last.
 
+use std::future::pending;
 use std::io;
 use std::net::IpAddr;
 use std::pin::pin;
@@ -9,15 +10,19 @@ use std::time::Duration;
 use hyper::server::conn::http1::Builder;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
+use crate::accept::Door;
 use crate::app::App;
+use crate::door::{Place, Stream};
+use crate::handshake;
 use crate::lifecycle::Lifecycle;
 use crate::phase::{Phase, PhaseCell};
 use crate::stats::{Cut, OTHER_PATH};
 use crate::timed_stream::{Deadlines, Missed, TimedStream};
+use crate::visitor::Visitor;
 
 /// What each connection is served with.
 #[derive(Debug, Clone, Copy)]
@@ -25,7 +30,21 @@ pub(crate) struct Limits {
     pub(crate) deadlines: Deadlines,
     pub(crate) max_headers: usize,
     pub(crate) max_header_bytes: usize,
+    pub(crate) handshake: Duration,
 }
+
+/// The room that a connection has.
+#[derive(Debug)]
+pub(crate) enum Seat {
+    /// One of those for everybody.
+    Regular,
+    /// One of the few for health probes when there is no other.
+    Reserve(Place),
+}
+
+/// How long a connection in the reserve may take for its handshake, and again
+/// for its request.
+const RESERVE_TIME: Duration = Duration::from_secs(1);
 
 /// hyper takes no smaller buffer than this.
 const MIN_BUFFER_BYTES: usize = 8 * 1024;
@@ -37,24 +56,54 @@ const LINGER_TIME: Duration = Duration::from_millis(500);
 const LINGER_BYTES: usize = 256 * 1024;
 
 /// Serves a connection until the client or the server has had enough.
-pub(crate) async fn serve(
-    stream: TcpStream,
-    peer: IpAddr,
-    app: Arc<App>,
-    limits: Limits,
-    lifecycle: Arc<Lifecycle>,
-) {
+pub(crate) async fn serve(stream: TcpStream, peer: IpAddr, mut seat: Seat, door: &Door) {
     // A response goes out whole; waiting for more would only delay its end.
     // A socket that refuses this is slower and no worse.
     let _ = stream.set_nodelay(true);
+    let in_reserve = matches!(seat, Seat::Reserve(_));
+    let mut limits = door.limits;
+    if in_reserve {
+        limits.deadlines.header = limits.deadlines.header.min(RESERVE_TIME);
+        limits.handshake = limits.handshake.min(RESERVE_TIME);
+    }
+    let conversation = async {
+        let (stream, certificate) = handshake::begin(stream, peer, limits.handshake, door).await?;
+        let visitor = Arc::new(Visitor::new(peer, certificate, in_reserve));
+        attend(stream, &visitor, limits, door).await;
+        Some(visitor)
+    };
+    let visitor = tokio::select! {
+        visitor = conversation => visitor,
+        () = displaced(&mut seat) => None,
+    };
+    if in_reserve && !visitor.is_some_and(|visitor| visitor.was_served()) {
+        door.app.stats.rejected();
+    }
+}
+
+/// Comes back when another connection needs the place more.
+async fn displaced(seat: &mut Seat) {
+    match seat {
+        Seat::Regular => pending().await,
+        Seat::Reserve(place) => place.displaced().await,
+    }
+}
+
+async fn attend(stream: Stream, visitor: &Arc<Visitor>, limits: Limits, door: &Door) {
+    let Door { app, lifecycle, .. } = door;
     let phase = PhaseCell::new();
     let mut stream = TimedStream::new(stream, limits.deadlines, phase.clone());
-    let result = converse(&mut stream, peer, &app, limits, &phase, &lifecycle).await;
+    let result = converse(&mut stream, visitor, app, limits, &phase, lifecycle).await;
 
     let cut = match (stream.missed(), result) {
+        (None, Ok(())) if visitor.left_a_body() => {
+            linger(stream.get_mut()).await;
+            None
+        }
         (Some(Missed::Idle), _) | (None, Ok(())) => None,
         (Some(Missed::Header), _) => Some(Cut::HeaderTimeout),
         (Some(Missed::Write), _) => Some(Cut::WriteTimeout),
+        (Some(Missed::Rate), _) => Some(Cut::SlowReader),
         (None, Err(error)) => match refusal(&error) {
             Some(code) => {
                 app.stats.request(OTHER_PATH, code);
@@ -68,24 +117,26 @@ pub(crate) async fn serve(
         app.stats.cut(reason);
         // Nobody takes what is still in the kernel's buffer: it would be held
         // there for minutes.
-        let _ = stream.get_ref().set_zero_linger();
+        let _ = stream.get_ref().tcp().set_zero_linger();
     }
 }
 
 async fn converse(
-    stream: &mut TimedStream<TcpStream>,
-    peer: IpAddr,
+    stream: &mut TimedStream<Stream>,
+    visitor: &Arc<Visitor>,
     app: &Arc<App>,
     limits: Limits,
     phase: &PhaseCell,
     lifecycle: &Lifecycle,
 ) -> hyper::Result<()> {
-    let service = service_fn(|request| Arc::clone(app).respond(request, peer, phase.clone()));
+    let service =
+        service_fn(|request| Arc::clone(app).respond(request, Arc::clone(visitor), phase.clone()));
     let connection = Builder::new()
         // The stream keeps this deadline and others: see there.
         .header_read_timeout(None)
         // A client may close its sending half once it has asked.
         .half_close(true)
+        .keep_alive(!visitor.is_in_reserve())
         .max_headers(limits.max_headers)
         .max_header_size(limits.max_header_bytes)
         .max_buf_size(limits.max_header_bytes.max(MIN_BUFFER_BYTES))
@@ -114,23 +165,8 @@ fn refusal(error: &hyper::Error) -> Option<u16> {
     }
 }
 
-/// Answers a connection for which there is no room, and closes it.
-pub(crate) async fn refuse(mut stream: TcpStream) {
-    const BODY: &str = "too many connections: try again later\n";
-    let response = format!(
-        "HTTP/1.1 503 Service Unavailable\r\ncontent-type: text/plain; charset=utf-8\r\n\
-         content-length: {}\r\nretry-after: 1\r\ncache-control: no-store\r\n\
-         connection: close\r\n\r\n{BODY}",
-        BODY.len()
-    );
-    let answered = timeout(LINGER_TIME, stream.write_all(response.as_bytes())).await;
-    if matches!(answered, Ok(Ok(()))) {
-        linger(&mut stream).await;
-    }
-}
-
 /// Ends our side of the conversation and lets the client end its own.
-async fn linger(stream: &mut TcpStream) {
+pub(crate) async fn linger(stream: &mut (impl AsyncRead + AsyncWrite + Unpin)) {
     let drain = async {
         stream.shutdown().await?;
         let mut sink = [0; 4 * 1024];

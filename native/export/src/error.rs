@@ -5,6 +5,8 @@ use std::net::SocketAddr;
 
 use thiserror::Error;
 
+use crate::door::DoorError;
+
 /// Why the server did not start. Nothing is left open or running then.
 #[derive(Debug, Error)]
 pub enum StartError {
@@ -56,6 +58,9 @@ pub enum StartError {
         #[source]
         error: io::Error,
     },
+    /// A setting of the door, or a file that it names, cannot be used.
+    #[error(transparent)]
+    Door(#[from] DoorError),
     /// The server's threads could not be started.
     #[error("cannot start the threads of the HTTP server: {0}")]
     Threads(#[source] io::Error),

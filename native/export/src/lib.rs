@@ -1,8 +1,8 @@
 //! Everything of the instrumentation library that does I/O.
 //!
-//! That is the HTTP server for scrapes, health probes and recent traces, the
-//! OTLP exporter ([`otlp`]), and the files that telemetry can be written to.
-//! None of them knows Erlang: what the server needs of the Erlang VM it asks for
+//! That is the HTTP server for scrapes, health probes and recent traces, with
+//! TLS and authentication, the OTLP exporter ([`otlp`]), and the files that
+//! telemetry can be written to. None of them knows Erlang: what the server needs of the Erlang VM it asks for
 //! through [`VmSource`] and [`HealthSource`], waits a bounded time, and goes on
 //! without.
 //!
@@ -46,11 +46,14 @@ mod app;
 mod body;
 mod config;
 mod connection;
+mod diagnostics;
+mod door;
 mod error;
 mod family;
 mod file_exporter;
 mod flight;
 mod gzip;
+mod handshake;
 mod health;
 mod inquiry;
 mod json;
@@ -70,9 +73,15 @@ mod source;
 mod stats;
 mod timed_stream;
 mod traces;
+mod visitor;
 mod vm;
 
 pub use config::ServerConfig;
+pub use diagnostics::{DiagnosticLevel, Diagnostics};
+pub use door::{
+    Access, AccessRule, DoorConfig, DoorError, Method, PasswordError, RuleError, TlsFiles,
+    TokenError, Who, password_entry, token_entry,
+};
 pub use error::StartError;
 pub use file_exporter::{
     FileExportError, FileExporter, FileExporterConfig, FileExporterStats, OnFileError, RequestKind,

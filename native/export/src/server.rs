@@ -9,10 +9,11 @@ use std::time::{Duration, Instant};
 use tokio::net::TcpListener;
 use tokio::runtime::{Builder, Runtime};
 
-use crate::accept::Door;
+use crate::accept::{Door, Room};
 use crate::app::App;
 use crate::config::ServerConfig;
 use crate::connection::Limits;
+use crate::door::{Gate, HASHERS, Watch};
 use crate::error::StartError;
 use crate::health::{Health, HealthSource};
 use crate::lifecycle::Lifecycle;
@@ -28,7 +29,10 @@ use crate::vm::{Vm, VmSource};
 const WORKERS: usize = 2;
 /// Threads for rendering and compressing. Two formats asked for at once render
 /// side by side; more than the cores that are to be spared would not help.
-const BLOCKING_THREADS: usize = 4;
+const RENDERING_THREADS: usize = 4;
+/// Rendering and compressing, verifying passwords, and looking at files, none of
+/// which waits for another.
+const BLOCKING_THREADS: usize = RENDERING_THREADS + HASHERS + 1;
 const THREAD_NAME: &str = "erlmcp_http";
 /// How long an idle thread for blocking work is kept.
 const THREAD_KEEP_ALIVE: Duration = Duration::from_secs(30);
@@ -86,6 +90,8 @@ impl Server {
     /// cannot be listened on (then none is), or when no thread can be started.
     pub fn start(config: ServerConfig, sources: Sources) -> Result<Self, StartError> {
         config.check()?;
+        let stats = Arc::new(Stats::default());
+        let (gate, watch) = Gate::open(&config.door, &stats, &sources.metrics)?;
         let listeners = listen(&config.listen)?;
         let runtime = Builder::new_multi_thread()
             .worker_threads(WORKERS)
@@ -99,7 +105,9 @@ impl Server {
         // From here on an early return drops the server, which ends what runs.
         let mut server =
             Self { runtime: Some(runtime), lifecycle: Lifecycle::new(), addresses: Vec::new() };
-        server.serve(listeners, config, sources).map_err(StartError::Threads)?;
+        server
+            .serve(listeners, config, sources, (gate, watch), stats)
+            .map_err(StartError::Threads)?;
         Ok(server)
     }
 
@@ -108,6 +116,8 @@ impl Server {
         listeners: Vec<std::net::TcpListener>,
         config: ServerConfig,
         sources: Sources,
+        (gate, watch): (Gate, Watch),
+        stats: Arc<Stats>,
     ) -> io::Result<()> {
         let Some(runtime) = &self.runtime else {
             return Ok(());
@@ -117,14 +127,21 @@ impl Server {
                 header: config.header_timeout,
                 idle: config.idle_timeout,
                 write: config.write_timeout,
+                min_rate: config.min_send_rate.into(),
             },
             max_headers: config.max_headers,
             max_header_bytes: config.max_header_bytes,
+            handshake: config.door.handshake_timeout,
         };
-        let max_connections = config.max_connections;
-        let app = app(config, sources, &self.lifecycle);
-        let door = Door::new(app, Arc::clone(&self.lifecycle), limits, max_connections);
+        let room = Room {
+            connections: config.max_connections,
+            a_peer: config.max_connections_per_peer,
+            handshakes: config.door.max_handshakes,
+        };
+        let app = app(config, sources, gate, Arc::clone(&stats), &self.lifecycle);
+        let door = Door::new(app, Arc::clone(&self.lifecycle), limits, room);
         let _context = runtime.enter();
+        runtime.spawn(watch.keep(stats, Arc::clone(&self.lifecycle)));
         for listener in listeners {
             self.addresses.push(listener.local_addr()?);
             let listener = TcpListener::from_std(listener)?;
@@ -169,8 +186,13 @@ impl Drop for Server {
     }
 }
 
-fn app(config: ServerConfig, sources: Sources, lifecycle: &Arc<Lifecycle>) -> Arc<App> {
-    let stats = Arc::new(Stats::default());
+fn app(
+    config: ServerConfig,
+    sources: Sources,
+    gate: Gate,
+    stats: Arc<Stats>,
+    lifecycle: &Arc<Lifecycle>,
+) -> Arc<App> {
     let gatherer = Gatherer {
         metrics: Arc::clone(&sources.metrics),
         vm: sources.vm.map(|vm| Vm::new(vm, config.vm_timeout)),
@@ -182,6 +204,7 @@ fn app(config: ServerConfig, sources: Sources, lifecycle: &Arc<Lifecycle>) -> Ar
     let health = Health::new(sources.health, config.health_timeout, config.version, config.node);
     let scraper = Scraper::new(gatherer);
     Arc::new(App {
+        gate,
         scraper,
         metrics: sources.metrics,
         health,

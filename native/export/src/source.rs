@@ -23,11 +23,22 @@ pub trait MetricSource: Send + Sync + 'static {
     /// Records how long a scrape took, from the request's arrival until its
     /// response was ready to be sent.
     fn observe_scrape(&self, seconds: f64);
+
+    /// Counts somebody who was not let in. Those who do not, as by default,
+    /// show no count.
+    fn auth_failure(&self, reason: &'static str) {
+        let _ = reason;
+    }
 }
 
 /// The histogram that [`MetricSource::observe_scrape`] of a [`RegistrySource`]
 /// records into.
 const SCRAPE_DURATION: &str = "erlmcp_scrape_duration_seconds";
+
+/// The counter that [`MetricSource::auth_failure`] of a [`RegistrySource`] adds
+/// to. Applications count refusals of their own in it, as other components.
+const AUTH_FAILURES: &str = "erlmcp_auth_failures_total";
+const COMPONENT: &str = "metrics_endpoint";
 
 /// A [`Registry`] as the source of scrapes.
 #[derive(Debug)]
@@ -117,6 +128,27 @@ impl MetricSource for RegistrySource {
             duration.series = bound.id;
             let _ = duration.recorder.observe(duration.series, seconds);
         }
+    }
+
+    fn auth_failure(&self, reason: &'static str) {
+        let labels = LabelSet::from_pairs([("component", COMPONENT), ("reason", reason)]);
+        let (Ok(name), Ok(labels)) = (MetricName::new(AUTH_FAILURES), labels) else { return };
+        let series = match self.registry.find(&name, &labels) {
+            Some(series) => series,
+            None => {
+                let help = "Requests that were refused for want of a credential or a right.";
+                let declaration = Declaration {
+                    help: Some(help.to_owned()),
+                    ..Declaration::new(Kind::Counter, name.clone())
+                };
+                // A name that is another kind's has no series either.
+                let _ = self.registry.declare(declaration);
+                let Ok(bound) = self.registry.series(Kind::Counter, &name, &labels) else { return };
+                bound.id
+            }
+        };
+        // A series that was removed just now loses this one with the others.
+        let _ = self.duration.lock().recorder.add_int(series, 1);
     }
 }
 

@@ -7,6 +7,7 @@ use erlmcp_metrics::exposition::Format;
 use erlmcp_metrics::{Family, FamilyKind, Number};
 use parking_lot::Mutex;
 
+use crate::door::Counts;
 use crate::family::{labelled, single};
 
 /// The label value of requests whose path the server does not know: clients
@@ -23,7 +24,10 @@ pub(crate) struct Stats {
     accept_errors: AtomicU64,
     header_timeouts: AtomicU64,
     write_timeouts: AtomicU64,
+    slow_readers: AtomicU64,
     clients_gone: AtomicU64,
+    /// What the door counts.
+    pub(crate) door: Counts,
     /// By path and status code. Both come from fixed sets.
     requests: Mutex<BTreeMap<(&'static str, u16), u64>>,
 }
@@ -41,6 +45,8 @@ pub(crate) enum Cut {
     HeaderTimeout,
     /// The client took nothing of a response for too long.
     WriteTimeout,
+    /// The client took a response, but too slowly.
+    SlowReader,
     /// The client went away in the middle of a request or a response.
     ClientGone,
 }
@@ -71,6 +77,7 @@ impl Stats {
         let count = match reason {
             Cut::HeaderTimeout => &self.header_timeouts,
             Cut::WriteTimeout => &self.write_timeouts,
+            Cut::SlowReader => &self.slow_readers,
             Cut::ClientGone => &self.clients_gone,
         };
         count.fetch_add(1, Relaxed);
@@ -115,6 +122,7 @@ impl Stats {
             [
                 ([("reason", "header_timeout")], self.header_timeouts.load(Relaxed)),
                 ([("reason", "write_timeout")], self.write_timeouts.load(Relaxed)),
+                ([("reason", "slow_reader")], self.slow_readers.load(Relaxed)),
                 ([("reason", "client_gone")], self.clients_gone.load(Relaxed)),
             ],
         ));
@@ -135,6 +143,7 @@ impl Stats {
             "HTTP requests answered, by path and status code.",
             requests.iter().map(|(path, code, n)| ([("path", *path), ("code", code)], *n)),
         ));
+        self.door.append_to(families);
     }
 
     fn of(&self, format: Format) -> &PerFormat {
@@ -178,6 +187,7 @@ mod tests {
                 "erlmcp_http_connections_rejected_total{} 0",
                 "erlmcp_http_connections_cut_total{reason=\"header_timeout\"} 0",
                 "erlmcp_http_connections_cut_total{reason=\"write_timeout\"} 0",
+                "erlmcp_http_connections_cut_total{reason=\"slow_reader\"} 0",
                 "erlmcp_http_connections_cut_total{reason=\"client_gone\"} 1",
                 "erlmcp_http_accept_errors_total{} 0",
                 "erlmcp_http_requests_total{code=\"200\",path=\"/metrics\"} 2",

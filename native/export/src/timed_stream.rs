@@ -3,8 +3,9 @@
 //! hyper ends a connection whose request head takes too long, but counts the
 //! pause between two requests as part of the next head, and lets a client take
 //! as long as it likes to read a response. Here the three have clocks of their
-//! own: the head of a request, the pause, and the lack of any progress in
-//! writing.
+//! own: the head of a request, the pause, and the lack of progress in writing.
+//! Any progress is not enough for long: a response has to be taken at some rate
+//! on average, or a client could hold its connection with a byte now and then.
 
 use std::future::Future;
 use std::io::{self, IoSlice};
@@ -26,6 +27,8 @@ pub(crate) struct Deadlines {
     pub(crate) idle: Duration,
     /// For any progress in writing.
     pub(crate) write: Duration,
+    /// Bytes a second of a response, on average, once `write` has passed.
+    pub(crate) min_rate: f64,
 }
 
 /// The deadline that a client let pass.
@@ -37,6 +40,8 @@ pub(crate) enum Missed {
     Idle,
     /// The client took nothing of a response for too long.
     Write,
+    /// The client took too little of a response.
+    Rate,
 }
 
 /// A stream whose reads and writes fail once the client misses a deadline.
@@ -49,6 +54,12 @@ pub(crate) struct TimedStream<S> {
     /// The phase that the clock for reading runs for.
     clocked: Numbered,
     write_clock: Clock,
+    /// Whether the clock for writing runs for the rate's sake.
+    rate_counts: bool,
+    /// For what was written and is not sent: TLS has a buffer of its own.
+    flush_clock: Clock,
+    /// The response that is being written, since when, and how much of it.
+    writing: (Numbered, Instant, u64),
     /// Whether bytes came in that belong to the request after the one that is
     /// being answered.
     read_ahead: bool,
@@ -68,9 +79,12 @@ impl<S> TimedStream<S> {
             inner,
             deadlines,
             clocked: phase.get(),
+            writing: (phase.get(), Instant::now(), 0),
             phase,
             read_clock,
             write_clock: Clock::default(),
+            rate_counts: false,
+            flush_clock: Clock::default(),
             read_ahead: false,
             fresh: true,
             missed: None,
@@ -112,7 +126,7 @@ impl<S> TimedStream<S> {
     }
 
     fn note_left(&mut self, writing: bool) {
-        let phase = match writing || self.write_clock.running {
+        let phase = match writing || self.is_sending() {
             true => Phase::Response,
             false => self.phase.get().phase,
         };
@@ -136,7 +150,7 @@ impl<S> TimedStream<S> {
         }
         // While the end of a response is still being written, the writes have
         // the only clock that counts.
-        if self.write_clock.running || self.read_clock.poll(cx).is_pending() {
+        if self.is_sending() || self.read_clock.poll(cx).is_pending() {
             return Poll::Pending;
         }
         Poll::Ready(self.miss(match current.phase {
@@ -163,12 +177,43 @@ impl<S> TimedStream<S> {
             return result;
         }
         if !self.write_clock.running {
-            self.write_clock.start(self.deadlines.write);
+            let left = self.time_left_by_rate();
+            self.rate_counts = left < self.deadlines.write;
+            self.write_clock.start(left.min(self.deadlines.write));
         }
         match self.write_clock.poll(cx) {
+            Poll::Ready(()) if self.rate_counts => Poll::Ready(Err(self.miss(Missed::Rate))),
             Poll::Ready(()) => Poll::Ready(Err(self.miss(Missed::Write))),
             Poll::Pending => Poll::Pending,
         }
+    }
+
+    fn is_sending(&self) -> bool {
+        self.write_clock.running || self.flush_clock.running
+    }
+
+    /// Notes that a response is written, or goes on being written.
+    fn note_writing(&mut self) {
+        let current = self.phase.get();
+        // What follows a response's end is the rest of it.
+        if current.phase == Phase::Response && current != self.writing.0 {
+            self.writing = (current, Instant::now(), 0);
+        }
+    }
+
+    fn note_written(&mut self, result: &Poll<io::Result<usize>>) {
+        if let Poll::Ready(Ok(bytes)) = result {
+            self.writing.2 = self.writing.2.saturating_add(*bytes as u64);
+        }
+    }
+
+    /// How long the response may still take, by what was taken of it.
+    fn time_left_by_rate(&self) -> Duration {
+        let (_, begin, written) = self.writing;
+        let earned = written as f64 / self.deadlines.min_rate;
+        let earned = Duration::try_from_secs_f64(earned).unwrap_or(Duration::MAX);
+        let allowed = self.deadlines.write.saturating_add(earned);
+        allowed.saturating_sub(begin.elapsed())
     }
 
     fn miss(&mut self, missed: Missed) -> io::Error {
@@ -206,7 +251,9 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for TimedStream<S> {
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
+        this.note_writing();
         let result = Pin::new(&mut this.inner).poll_write(cx, bytes);
+        this.note_written(&result);
         this.with_write_deadline(cx, result)
     }
 
@@ -216,7 +263,9 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for TimedStream<S> {
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
+        this.note_writing();
         let result = Pin::new(&mut this.inner).poll_write_vectored(cx, slices);
+        this.note_written(&result);
         this.with_write_deadline(cx, result)
     }
 
@@ -226,7 +275,25 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for TimedStream<S> {
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().inner).poll_flush(cx)
+        let this = self.get_mut();
+        match Pin::new(&mut this.inner).poll_flush(cx) {
+            Poll::Ready(result) => {
+                if this.flush_clock.running {
+                    this.flush_clock.stop();
+                    cx.waker().wake_by_ref();
+                }
+                Poll::Ready(result)
+            }
+            Poll::Pending => {
+                if !this.flush_clock.running {
+                    this.flush_clock.start(this.deadlines.write);
+                }
+                match this.flush_clock.poll(cx) {
+                    Poll::Ready(()) => Poll::Ready(Err(this.miss(Missed::Write))),
+                    Poll::Pending => Poll::Pending,
+                }
+            }
+        }
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -297,9 +364,13 @@ mod tests {
 
     impl Bench {
         fn new() -> Self {
+            Self::with_rate(0.01)
+        }
+
+        fn with_rate(min_rate: f64) -> Self {
             let (server, client) = duplex(16);
             let phase = PhaseCell::new();
-            let deadlines = Deadlines { header: HEADER, idle: IDLE, write: WRITE };
+            let deadlines = Deadlines { header: HEADER, idle: IDLE, write: WRITE, min_rate };
             let stream = TimedStream::new(server, deadlines, phase.clone());
             Self { stream, client, phase, wakes: Arc::default() }
         }
@@ -395,6 +466,40 @@ mod tests {
         advance(WRITE).await;
         assert!(matches!(bench.write(b"x"), Poll::Ready(Err(_))));
         assert_eq!(bench.stream.missed(), Some(Missed::Write));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_byte_now_and_then_is_too_little_in_the_end() {
+        let mut bench = Bench::with_rate(1.0);
+        let _responding = bench.ask().await;
+        let begin = Instant::now();
+        let missed = loop {
+            while bench.write(b"xxxx").is_ready() {}
+            if let Some(missed) = bench.stream.missed() {
+                break missed;
+            }
+            advance(Duration::from_secs(2)).await;
+            bench.client.read_exact(&mut [0]).await.unwrap();
+        };
+        assert_eq!(missed, Missed::Rate);
+        // 30 s, and one for each of 16 bytes at first and half a byte a second.
+        let took = begin.elapsed().as_secs();
+        assert!((90..=94).contains(&took), "{took}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn each_response_has_its_own_time() {
+        let mut bench = Bench::with_rate(1.0);
+        for _ in 0..10 {
+            let responding = bench.ask().await;
+            while bench.write(b"xxxx").is_ready() {}
+            advance(WRITE - MOMENT).await;
+            assert!(bench.write(b"x").is_pending());
+            bench.client.read_exact(&mut [0; 16]).await.unwrap();
+            assert!(matches!(bench.write(b"x"), Poll::Ready(Ok(1))));
+            bench.client.read_exact(&mut [0]).await.unwrap();
+            drop(responding);
+        }
     }
 
     #[tokio::test(start_paused = true)]

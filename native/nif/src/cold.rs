@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use erlmcp_export::{Audience, FamilySource, ProcessFigures, ServerConfig};
+use erlmcp_export::{Audience, DoorError, FamilySource, ProcessFigures, ServerConfig};
 use erlmcp_metrics::exposition::{Format, Scope, render};
 use erlmcp_metrics::{
     Buckets, Declaration, ExponentialBuckets, GaugeValue, HistogramValue, Kind, Number, Options,
@@ -11,6 +11,7 @@ use erlmcp_metrics::{
 };
 use rustler::{Binary, Env, NifMap, OwnedBinary, Term};
 
+use crate::door::DoorOptions;
 use crate::exporter::ExportFamilies;
 use crate::listener;
 use crate::raw::{CallEnv, RawTerm};
@@ -347,6 +348,9 @@ struct ListenerOptions {
     ip: String,
     ports: Vec<u16>,
     max_connections: u32,
+    max_connections_per_peer: u32,
+    min_send_rate: u32,
+    door: DoorOptions,
     header_timeout_ms: u64,
     write_timeout_ms: u64,
     idle_timeout_ms: u64,
@@ -372,12 +376,19 @@ fn listener_start<'a>(
     else {
         return bad_option(env, format!("{} is not an IP address", options.ip));
     };
+    let door = match options.door.config(owner) {
+        Ok(door) => door,
+        Err(error) => return bad_option(env, DoorError::from(error).to_string()),
+    };
     let audience = |name: rustler::Atom| {
         Audience::from_name(&shown(call, raw(name.to_term(env)))).unwrap_or_default()
     };
     let config = ServerConfig {
         listen,
         max_connections: options.max_connections as usize,
+        max_connections_per_peer: options.max_connections_per_peer as usize,
+        min_send_rate: options.min_send_rate,
+        door,
         header_timeout: Duration::from_millis(options.header_timeout_ms),
         write_timeout: Duration::from_millis(options.write_timeout_ms),
         idle_timeout: Duration::from_millis(options.idle_timeout_ms),
@@ -398,8 +409,8 @@ fn listener_start<'a>(
                 .collect();
             rustler::Encoder::encode(&(rustler::types::atom::ok(), addresses), env)
         }
-        Err(text) => {
-            let refusal = Refusal { reason: Rejection::Internal, tag: "cannot_listen", text };
+        Err((tag, text)) => {
+            let refusal = Refusal { reason: Rejection::Internal, tag, text };
             refused(env, &refusal)
         }
     }

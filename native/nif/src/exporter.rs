@@ -145,22 +145,28 @@ impl SignalOptions {
     }
 }
 
+/// Sends `{Tag, Level, Text}` to a process, from a thread that is not the VM's.
+/// The level is one of logger's.
+pub(crate) fn tell(to: LocalPid, tag: &str, level: DiagnosticLevel, message: &str) {
+    let level = match level {
+        DiagnosticLevel::Info => "notice",
+        DiagnosticLevel::Warning => "warning",
+        DiagnosticLevel::Error => "error",
+    };
+    let mut store = TermStore::new();
+    let env = store.env();
+    let text = env.binary(message.as_bytes());
+    let message = env.tuple(&[env.atom(tag), env.atom(level), text]);
+    store.send_from_outside(to, message);
+}
+
 /// Sends what the exporter has to say to the process that owns it.
 #[derive(Debug)]
 struct ToOwner(LocalPid);
 
 impl Diagnostics for ToOwner {
     fn report(&self, level: DiagnosticLevel, message: String) {
-        let level = match level {
-            DiagnosticLevel::Info => "notice",
-            DiagnosticLevel::Warning => "warning",
-            DiagnosticLevel::Error => "error",
-        };
-        let mut store = TermStore::new();
-        let env = store.env();
-        let text = env.binary(message.as_bytes());
-        let message = env.tuple(&[env.atom("erlmcp_export"), env.atom(level), text]);
-        store.send_from_outside(self.0, message);
+        tell(self.0, "erlmcp_export", level, &message);
     }
 }
 

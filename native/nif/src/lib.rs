@@ -12,6 +12,7 @@ mod cache;
 mod capture;
 mod cold;
 mod context;
+mod door;
 mod exemplar;
 mod exporter;
 mod guard;

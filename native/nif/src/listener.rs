@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use erlmcp_export::{RegistrySource, Server, ServerConfig, Sources, Traces};
+use erlmcp_export::{RegistrySource, Server, ServerConfig, Sources, StartError, Traces};
 use parking_lot::Mutex;
 
 use crate::exporter::{ExportFamilies, Refresh, ring};
@@ -27,13 +27,14 @@ pub(crate) fn start(
     env: CallEnv<'_>,
     owner: LocalPid,
     config: ServerConfig,
-) -> Result<Vec<SocketAddr>, String> {
+) -> Result<Vec<SocketAddr>, (&'static str, String)> {
+    let cannot_listen = |text: String| ("cannot_listen", text);
     let mut running = SERVER.lock();
     if let Some((_, server)) = running.take() {
         server.stop(Duration::ZERO);
     }
     let metrics = RegistrySource::new(registry().clone())
-        .map_err(|error| error.to_string())?
+        .map_err(|error| cannot_listen(error.to_string()))?
         .with_families(Arc::new(ExportFamilies));
     let traces = Traces { ring: Arc::clone(ring()), source: Arc::new(Refresh) };
     let metrics = Arc::new(metrics);
@@ -43,11 +44,14 @@ pub(crate) fn start(
         health: Arc::new(Responder),
         traces: Some(traces),
     };
-    let server = Server::start(config, sources).map_err(|error| error.to_string())?;
+    let server = Server::start(config, sources).map_err(|error| match error {
+        StartError::Door(error) => ("cannot_secure", error.to_string()),
+        error => cannot_listen(error.to_string()),
+    })?;
     let generation = GENERATION.fetch_add(1, Ordering::Relaxed) + 1;
     if !guard::watch(env, owner, generation) {
         server.stop(Duration::ZERO);
-        return Err("the process that was to own the listener has ended".into());
+        return Err(cannot_listen("the process that was to own the listener has ended".into()));
     }
     let addresses = server.local_addrs().to_vec();
     *running = Some((generation, server));

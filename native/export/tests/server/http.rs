@@ -1,6 +1,6 @@
 //! Paths, methods, formats, encodings.
 
-use std::io::Read;
+use std::io::{Read, Write};
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -161,12 +161,26 @@ fn a_requests_body_is_not_waited_for() {
     let (_server, address) = start(config(), sources());
     for (method, status) in [("POST", 405), ("GET", 200)] {
         let stream = connect(address);
+        send(&stream, &format!("{method} / HTTP/1.1\r\nHost: t\r\nContent-Length: 200000\r\n\r\n"));
+        send(&stream, "only the beginning");
+        assert_eq!(read_one(&stream).status, status, "{method}");
+    }
+    for method in ["POST", "GET"] {
+        let stream = connect(address);
         send(
             &stream,
             &format!("{method} / HTTP/1.1\r\nHost: t\r\nContent-Length: 1000000\r\n\r\n"),
         );
         send(&stream, "only the beginning");
-        assert_eq!(read_one(&stream).status, status, "{method}");
+        let response = read_all(&stream);
+        assert_eq!(response.status, 413, "{method}");
+        assert_eq!(response.header("connection"), Some("close"));
+        // One who goes on sending gets the answer all the same.
+        let stream = connect(address);
+        let body = "x".repeat(1_000_000);
+        let head = format!("{method} / HTTP/1.1\r\nHost: t\r\nContent-Length: {}", body.len());
+        let _ = (&stream).write_all(format!("{head}\r\n\r\n{body}").as_bytes());
+        assert_eq!(read_one(&stream).status, 413, "{method}");
     }
     let stream = connect(address);
     send(

@@ -6,11 +6,10 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::common::{
-    PATIENCE, Synthetic, config, connect, eventually, get, is_closed, read_all, read_one, request,
-    send, sources, start,
+    PATIENCE, Synthetic, config, connect, eventually, get, is_closed, narrow, read_all, read_one,
+    request, send, sources, start,
 };
 use erlmcp_export::ServerConfig;
-use socket2::{Domain, Socket, Type};
 
 const SHORT: Duration = Duration::from_millis(150);
 
@@ -91,16 +90,6 @@ fn requests_without_a_pause_have_a_deadline_each() {
         send(&stream, "GET /live HTTP/1.1\r\nHost: t\r\n\r\n");
         assert_eq!(read_one(&stream).status, 200);
     }
-}
-
-/// A connection whose kernel takes little ahead of its reader.
-fn narrow(address: SocketAddr) -> TcpStream {
-    let socket = Socket::new(Domain::for_address(address), Type::STREAM, None).unwrap();
-    socket.set_recv_buffer_size(4_096).unwrap();
-    socket.connect(&address.into()).unwrap();
-    let stream = TcpStream::from(socket);
-    stream.set_read_timeout(Some(PATIENCE)).unwrap();
-    stream
 }
 
 const LARGE: usize = 32 * 1024 * 1024;
