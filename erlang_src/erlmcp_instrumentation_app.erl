@@ -26,7 +26,6 @@ start_configured(Config) ->
     ok = erlmcp_instrumentation_nif:configure(Limits#{default_buckets := Floats}),
     ok = erlmcp_metrics_catalogue:declare(),
     ok = record_build_info(),
-    ok = erlmcp_log_context:declare_metrics(),
     Checks = [fun erlmcp_instrumentation_exporter:configure/1,
               fun erlmcp_instrumentation_listener:check/1],
     case check(Checks, Config) of

@@ -202,7 +202,7 @@ mark_starting(Value) ->
 %% It may be the first that is recorded: the library need not have been started.
 -spec show(binary(), boolean()) -> ok.
 show(Name, Up) ->
-    ok = ?METRICS:declare(),
+    ok = erlmcp_metrics_catalogue:declare(health),
     ?METRICS:state(Name, Up).
 
 -spec put_check(binary(), check(), erlmcp_instrumentation_health_registry:options()) ->

@@ -3,7 +3,6 @@
 %% They tell what the last run came to: checks run when somebody probes.
 -module(erlmcp_instrumentation_health_metrics).
 
--export([declare/0]).
 -export([state/2]).
 -export([result/2]).
 -export([forget/1]).
@@ -14,17 +13,6 @@
 -define(FAILURES, <<"erlmcp_health_check_failures_total">>).
 -define(LAST_RUN, <<"erlmcp_health_check_last_run_timestamp_seconds">>).
 -define(FAILURE_REASONS, [failed, raised, timeout, killed, bad_result]).
-
-%% @doc Names the metrics; sends no message.
--spec declare() -> ok.
-declare() ->
-    _ = declare(gauge, ?UP,
-                <<"Whether a health check passed when it was last run: 1 or 0.">>),
-    _ = declare(histogram, ?DURATION, <<"How long health checks took.">>),
-    _ = declare(counter, ?FAILURES, <<"Runs of health checks that failed, by reason.">>),
-    _ = declare(gauge, ?LAST_RUN,
-                <<"When a health check was last run, in seconds since 1970.">>),
-    ok.
 
 %% @doc Shows a check that is not run but known. Sends no message.
 -spec state(erlmcp_instrumentation_health_registry:name(), boolean()) -> ok.
@@ -55,9 +43,3 @@ forget(Name) ->
 -spec up(boolean()) -> 0 | 1.
 up(true) -> 1;
 up(false) -> 0.
-
--spec declare(erlmcp_instrumentation_nif:kind(), binary(), binary()) ->
-    ok | erlmcp_instrumentation_nif:error().
-declare(Kind, Name, Description) ->
-    ?NIF:declare(Kind, Name, #{library => true, description => Description, unit => nil,
-                               buckets => nil, max_buckets => nil, limit => nil}).

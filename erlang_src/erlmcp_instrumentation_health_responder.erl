@@ -112,7 +112,6 @@ init(#{health_timeout_ms := Patience, health_check_timeout_ms := Timeout,
        health_cache_ms := Cache, health_max_age_ms := MaxAge}) ->
     process_flag(trap_exit, true),
     process_flag(priority, max),
-    ok = ?METRICS:declare(),
     ok = watch_boot(),
     %% A node that has started long ago must not look as if it had not.
     ok = await_first(?BOOT_WAIT_MS),

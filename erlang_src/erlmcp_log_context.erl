@@ -12,7 +12,6 @@
 -export([install/1]).
 -export([remove/0]).
 -export([filter/2]).
--export([declare_metrics/0]).
 
 -export_type([series/0]).
 
@@ -82,18 +81,6 @@ count(Level, Series) ->
         #{Level := One} when is_integer(One) -> ?NIF:series_add(One, 1);
         _ -> ok
     end.
-
-%% @private What logs are counted in.
--spec declare_metrics() -> ok.
-declare_metrics() ->
-    Declare = fun(Name, Help) ->
-        ?NIF:declare(counter, Name, #{library => true, description => Help, unit => nil,
-                                      buckets => nil, max_buckets => nil, limit => nil})
-    end,
-    _ = Declare(?MESSAGES, <<"Messages that logger's primary level and filters let through.">>),
-    _ = Declare(erlmcp_log_dropped_total, <<"Log lines that were not written to log_file.">>),
-    _ = Declare(erlmcp_log_failures_total, <<"Log events that a component could not make sense of.">>),
-    ok.
 
 -spec series(logger:level()) -> erlmcp_instrumentation_nif:series() | none.
 series(Level) ->

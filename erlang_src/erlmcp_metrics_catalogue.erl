@@ -15,6 +15,7 @@
 -export([sections/0]).
 -export([find/1]).
 -export([declare/0]).
+-export([declare/1]).
 
 -export_type([metric/0]).
 -export_type([section/0]).
@@ -22,7 +23,7 @@
 
 -type section() ::
     requests | transport | sessions | registry | security | business | recording | endpoint
-    | tracing | build.
+    | tracing | health | logs | build.
 -type source() ::
     %% Recorded by calls of erlmcp_mcp_metrics and erlmcp_metrics.
     application
@@ -30,6 +31,10 @@
     | trace_request
     %% Recorded when the application starts.
     | start
+    %% Recorded by logger's filter, formatter and handlers.
+    | logger
+    %% Recorded when health checks are run.
+    | health_check
     %% Told by the library at each scrape.
     | library.
 -type metric() :: #{
@@ -56,7 +61,7 @@
 -spec all() -> [metric()].
 all() ->
     requests() ++ transport() ++ sessions() ++ registry() ++ security() ++ business()
-        ++ recording() ++ endpoint() ++ tracing() ++ build().
+        ++ recording() ++ endpoint() ++ tracing() ++ health() ++ logs() ++ build().
 
 %% @doc The sections with their titles.
 -spec sections() -> [{section(), Title :: binary()}].
@@ -70,6 +75,8 @@ sections() ->
      {recording, <<"The library: recording">>},
      {endpoint, <<"The library: scrapes and the HTTP endpoint">>},
      {tracing, <<"The library: spans and export">>},
+     {health, <<"The library: health checks">>},
+     {logs, <<"The library: logs">>},
      {build, <<"Build">>}].
 
 %% @doc The metric of a name.
@@ -84,13 +91,19 @@ find(Name) ->
 %% one of them before keeps what it has said: its buckets, or even its kind.
 -spec declare() -> ok.
 declare() ->
-    lists:foreach(fun declare/1, [Metric || #{source := Source} = Metric <- all(),
-                                            Source =/= library]).
+    lists:foreach(fun declare_metric/1, [Metric || #{source := Source} = Metric <- all(),
+                                                   Source =/= library]).
+
+%% @private Declares those of a section.
+-spec declare(section()) -> ok.
+declare(Section) ->
+    lists:foreach(fun declare_metric/1, [Metric || #{section := Of, source := Source} = Metric <- all(),
+                                                   Of =:= Section, Source =/= library]).
 
 %% Internals
 
--spec declare(metric()) -> ok | erlmcp_metrics:error().
-declare(#{name := Name, kind := Kind, unit := Unit, help := Help, buckets := Buckets,
+-spec declare_metric(metric()) -> ok | erlmcp_metrics:error().
+declare_metric(#{name := Name, kind := Kind, unit := Unit, help := Help, buckets := Buckets,
           source := Source}) ->
     ?NIF:declare(Kind, Name, #{
         library => Source =/= application,
@@ -239,6 +252,15 @@ endpoint() ->
                 <<"Connections that ended in the middle of a request or a response, by reason.">>),
         counter(endpoint, erlmcp_http_accept_errors_total, [],
                 <<"Connections that could not be accepted, mostly for want of file descriptors.">>),
+        in_seconds(gauge(endpoint, erlmcp_http_tls_certificate_expiry_timestamp_seconds, [],
+                         <<"When the certificate of the HTTP server ends, in seconds since 1970.">>)),
+        counter(endpoint, erlmcp_http_tls_handshake_failures_total, [reason],
+                <<"TLS handshakes with the HTTP server that failed, by reason.">>),
+        counter(endpoint, erlmcp_http_credential_reloads_total, [kind, result],
+                <<"Changed files of certificates, tokens and passwords that were read again, by "
+                  "kind and result.">>),
+        counter(endpoint, erlmcp_http_authenticated_requests_total, [method],
+                <<"Requests to the HTTP server by clients that showed who they are, by method.">>),
         gauge(endpoint, erlmcp_vm_metrics_stale, [],
               <<"Whether the Erlang VM gave no figures in time for this scrape: "
                 "1 if those shown are older.">>),
@@ -302,6 +324,30 @@ tracing() ->
                        <<"Bytes of requests on disk that wait for an OTLP receiver.">>)),
         in_bytes(gauge(tracing, erlmcp_otel_spool_capacity_bytes, [],
                        <<"Most bytes of requests that may be on disk.">>))
+    ]].
+
+-spec health() -> [metric()].
+health() ->
+    [of_source(health_check, Metric) || Metric <- [
+        gauge(health, erlmcp_health_check_up, [check],
+              <<"Whether a health check passed when it was last run: 1 or 0.">>),
+        seconds(health, erlmcp_health_check_duration_seconds, [check],
+                <<"How long health checks took.">>),
+        counter(health, erlmcp_health_check_failures_total, [check, reason],
+                <<"Runs of health checks that failed, by reason.">>),
+        in_seconds(gauge(health, erlmcp_health_check_last_run_timestamp_seconds, [check],
+                         <<"When a health check was last run, in seconds since 1970.">>))
+    ]].
+
+-spec logs() -> [metric()].
+logs() ->
+    [of_source(logger, Metric) || Metric <- [
+        counter(logs, erlmcp_log_messages_total, [level],
+                <<"Messages that logger's primary level and filters let through.">>),
+        counter(logs, erlmcp_log_dropped_total, [reason],
+                <<"Log lines that were not written to log_file.">>),
+        counter(logs, erlmcp_log_failures_total, [component],
+                <<"Log events that a component could not make sense of.">>)
     ]].
 
 -spec build() -> [metric()].

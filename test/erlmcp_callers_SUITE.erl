@@ -47,6 +47,7 @@ init_per_testcase(_Case, Config) ->
     Config.
 
 end_per_testcase(_Case, _Config) ->
+    _ = erlmcp_instrumentation_health:unregister(failing),
     erlmcp_ct_app:forget(),
     erlmcp_ct_app:stop().
 
@@ -437,15 +438,25 @@ the_catalogue_is_what_a_scrape_shows(Config) ->
     erlmcp_ct_app:stop(),
     forget_the_catalogue(),
     Spool = filename:join(proplists:get_value(priv_dir, Config), "spool"),
-    erlmcp_ct_app:start(#{spool_dir => Spool}),
+    Dir = filename:join(proplists:get_value(priv_dir, Config), "door"),
+    ok = file:make_dir(Dir),
+    #{settings := Door, token := Token, server_ca := Ca} = erlmcp_ct_door:files(Dir),
+    erlmcp_ct_app:start(Door#{spool_dir => Spool}),
     record_everything(),
-    Accept = [{"accept", "application/openmetrics-text; version=1.0.0"}],
+    Url = "://localhost:" ++ integer_to_list(erlmcp_ct_app:port()),
+    %% No TLS: a handshake that fails.
+    {400, _} = erlmcp_ct_door:curl(["http" ++ Url ++ "/metrics"]),
+    {200, _} = erlmcp_ct_door:curl(["--cacert", Ca, "https" ++ Url ++ "/health"]),
+    {401, _} = erlmcp_ct_door:curl(["--cacert", Ca, "-H", "Authorization: Bearer wrong", "https" ++ Url]),
     %% The first tells of itself in the second.
-    {200, _, _} = erlmcp_ct_app:get("/metrics", Accept),
-    {200, _, Body} = erlmcp_ct_app:get("/metrics", Accept),
-    %% Its reader knows no exemplars.
-    Bare = re:replace(Body, " # {.*$", "", [multiline, global, {return, binary}]),
-    #{families := Families, samples := Samples} = erlmcp_ct_exposition:parse(openmetrics, Bare),
+    [_, Body] = [begin
+         {200, Text} = erlmcp_ct_door:curl([
+             "--cacert", Ca, "-H", "Authorization: Bearer " ++ Token,
+             "-H", "Accept: application/openmetrics-text; version=1.0.0", "https" ++ Url ++ "/metrics"]),
+         Text
+     end || _ <- [1, 2]],
+    #{families := Families, samples := Samples} =
+        erlmcp_ct_exposition:parse(openmetrics, iolist_to_binary(Body)),
     Shown = maps:filter(fun(<<"erlmcp_", _/binary>>, _) -> true; (_, _) -> false end, Families),
     Declared = maps:from_list([{family(Metric), Metric} || Metric <- erlmcp_metrics_catalogue:all()]),
     ?assertEqual({[], []}, {maps:keys(Shown) -- maps:keys(Declared),
@@ -486,7 +497,17 @@ record_everything() ->
         ?MCP:prompt(a, fun() -> ok end), ?MCP:prompt_tokens(m, 1),
         ?M:record_server_operation(id, call, 1, #{x => y})]],
     {error, no} = erlmcp_otel_instrumentation:trace_request(#{method => <<"ping">>},
-                                                            fun() -> {error, no} end).
+                                                            fun() -> {error, no} end),
+    ok = erlmcp_instrumentation_health:register(failing, fun() -> false end, #{critical => false}),
+    #{status := degraded} = erlmcp_instrumentation_health:run(),
+    logger:error("an error", #{domain => [erlmcp, test]}),
+    %% What is no event, and a line for an owner that is gone.
+    _ = erlmcp_log_formatter:format(no_event, #{}),
+    {Gone, Monitor} = spawn_monitor(fun() -> ok end),
+    receive {'DOWN', Monitor, process, Gone, _} -> ok end,
+    erlmcp_log_file:log(#{level => error, msg => {string, "x"}, meta => #{}},
+                        #{formatter => {erlmcp_log_formatter, #{}},
+                          config => #{owner => Gone, queued => atomics:new(1, []), queue_bytes => 1}}).
 
 ok_or_result(ok) -> ok.
 

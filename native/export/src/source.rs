@@ -136,7 +136,7 @@ impl MetricSource for RegistrySource {
         let series = match self.registry.find(&name, &labels) {
             Some(series) => series,
             None => {
-                let help = "Requests that were refused for want of a credential or a right.";
+                let help = "Attempts to authenticate that failed, by reason.";
                 let declaration = Declaration {
                     help: Some(help.to_owned()),
                     ..Declaration::new(Kind::Counter, name.clone())
