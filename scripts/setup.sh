@@ -13,6 +13,7 @@ groups:
   build   Erlang/OTP, rebar3, a C linker           (make demo)
   test    Prometheus, promtool, PropEr, Python,
           OTLP collectors, Chromium                (make test)
+  stack   Alertmanager, node and blackbox exporters  (make stack-test)
   bench   prometheus.erl, the rival in the benches, and the Collector (make bench)
   lint    shellcheck, shfmt                        (make lint)
 
@@ -148,6 +149,11 @@ need_libpython() {
   done
 }
 
+# The programs of the monitoring stack that Debian has.
+group_stack() {
+  need_packages prometheus prometheus-alertmanager prometheus-node-exporter prometheus-blackbox-exporter
+}
+
 # prometheus.erl, compiled, out of Debian's rabbitmq-server package: unpacked, never installed.
 group_bench() {
   group_build
@@ -183,7 +189,7 @@ for group in "$@"; do
       usage
       exit 0
       ;;
-    build | test | bench | lint) ;;
+    build | test | stack | bench | lint) ;;
     *)
       printf 'setup: unknown group: %s\n' "$group" >&2
       usage >&2
