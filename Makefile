@@ -27,7 +27,7 @@ test: ## every test: Rust, Erlang, the example project, a real Prometheus
 	@scripts/run-tests.sh
 
 stack-test: compile ## the monitoring stack: rules, alerts, routes, dashboards, by the programs that run them
-	@scripts/setup.sh build test stack
+	@scripts/setup.sh stack
 	@monitoring/tests/run.sh
 
 bench: compile ## the figures to reach, each against its rival in the same run (ROWS="inc name")
