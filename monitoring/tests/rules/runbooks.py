@@ -44,6 +44,12 @@ def index(rules: list[Rule]) -> str:
     return "\n".join(lines).rstrip() + "\n"
 
 
+def queries(language: str) -> list[str]:
+    """All blocks of a language, of all pages."""
+    blocks = [block for path in sorted(RUNBOOKS.glob("*.md")) for block in FENCE.findall(path.read_text())]
+    return sorted({body.strip() for found, body in blocks if found == language})
+
+
 def check(rules: list[Rule], catalogue: Catalogue) -> dict[str, list[str]]:
     """What is wrong, by page."""
     wrong: dict[str, list[str]] = {}

@@ -1,7 +1,9 @@
 """Runs the tests of rules, alerts and runbooks; called by run.sh."""
 
 import argparse
+import json
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -45,6 +47,19 @@ def promtool(version: str) -> Path | None:
 def run(command: list[str], seconds: int = 600) -> tuple[int, str]:
     done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=seconds, check=False)
     return done.returncode, done.stdout
+
+
+def logql(count: Count) -> None:
+    """The runbooks' queries of logs, by Grafana's own parser."""
+    name = "runbooks: LogQL"
+    modules = TOOLS / "stack-node" / "node_modules"
+    if not (modules / "@grafana" / "lezer-logql").exists() or not shutil.which("node"):
+        return count.skip(name, "no node or no @grafana/lezer-logql (scripts/setup.sh stack)")
+    queries = runbooks.queries("logql")
+    done = subprocess.run(
+        ["node", str(HERE / "logql.mjs"), str(modules)], input=json.dumps(queries), capture_output=True, text=True, check=False
+    )
+    count.result(name, [f"does not parse: {query}" for query in json.loads(done.stdout)] if done.returncode == 0 else [done.stderr])
 
 
 def configuration(count: Count, tool: Path, version: str) -> None:
@@ -103,6 +118,7 @@ def main() -> int:
             count.result(f"{rule.name}, names", check.record(rule, catalogue))
         for name, wrong in sorted(runbooks.check(alerts, catalogue).items()):
             count.result(f"runbooks/{name}.md", wrong)
+        logql(count)
         current = (RUNBOOKS / "README.md").read_text() if (RUNBOOKS / "README.md").exists() else ""
         count.result("runbooks/README.md", [] if current == runbooks.index(alerts) else ["is not as the rules are: run.sh --write"])
         count.result("the checkers", check.checkers(catalogue))
