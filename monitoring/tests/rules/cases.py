@@ -115,6 +115,12 @@ def of_recorded(path: Path) -> list[Test]:
     return tests
 
 
+def order(names: tuple[str, ...]) -> list[str]:
+    """Groups as they are evaluated: what is recorded, then alerts, then what raises them."""
+    paths = sorted((rule_file(name) for name in names), key=lambda path: (path.parent != RECORDING, path.stem == "escalation", path.stem))
+    return [group["name"] for path in paths for group in yaml.safe_load(path.read_text())["groups"]]
+
+
 def written(tests: list[Test], into: Path) -> dict[Path, list[Test]]:
     """Writes files for promtool: those that need the same rules share one."""
     groups: dict[tuple, list[Test]] = {}
@@ -126,6 +132,8 @@ def written(tests: list[Test], into: Path) -> dict[Path, list[Test]]:
         content = {
             "rule_files": [str(rule_file(name)) for name in names],
             "evaluation_interval": every,
+            # Otherwise promtool takes them in any order, another one each time.
+            "group_eval_order": order(names),
             "tests": [test.body for test in members],
         }
         path.write_text(yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=1000))

@@ -14,8 +14,8 @@ QUOTED = re.compile(r"`([^`]*(?:erlmcp[_:]|erlang_vm|node_|process_|prometheus_|
 
 
 def head(rule: Rule) -> str:
-    labels = rule.labels
-    return f"{labels['priority']} ({TIMES[labels['priority']]}), {labels['severity']}, team {labels['team']}. {rule.annotations['summary']}."
+    said = {"priority": "?", "severity": "?", "team": "?"} | rule.labels
+    return f"{said['priority']} ({TIMES.get(said['priority'], '?')}), {said['severity']}, team {said['team']}. {rule.annotations.get('summary')}."
 
 
 def index(rules: list[Rule]) -> str:
@@ -33,12 +33,12 @@ def index(rules: list[Rule]) -> str:
         for rule in rules:
             if rule.file == file:
                 seen.setdefault(rule.name, []).append(rule)
-        for name, same in sorted(seen.items(), key=lambda item: (item[1][0].labels["priority"], item[0])):
+        for name, same in sorted(seen.items(), key=lambda item: (item[1][0].labels.get("priority", "?"), item[0])):
             rule = same[0]
-            priority = "/".join(sorted({r.labels["priority"] for r in same}))
+            priority = "/".join(sorted({r.labels.get("priority", "?") for r in same}))
             lines.append(
                 f"| [{name}]({name}.md) | {priority} | {rule.labels.get('severity', 'as before')}"
-                f" | {rule.labels.get('team', 'as before')} | {rule.annotations['summary']} |"
+                f" | {rule.labels.get('team', 'as before')} | {rule.annotations.get('summary')} |"
             )
         lines.append("")
     return "\n".join(lines).rstrip() + "\n"

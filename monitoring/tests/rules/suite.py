@@ -12,6 +12,7 @@ from pathlib import Path
 import check
 import example
 import runbooks
+import targets
 from cases import Test, of_alerts, of_recorded, written
 from metrics import Catalogue
 from model import ALERTS, EXAMPLE, HERE, MONITORING, PROMETHEUS, RECORDING, RUNBOOKS, read, read_all
@@ -73,6 +74,8 @@ def configuration(count: Count, tool: Path, version: str) -> None:
             file.write(text)
             file.flush()
             count.result(f"{version} check config {' '.join(options)}", verdict(run([str(tool), "check", "config", file.name])))
+    for job, wrong in targets.check(tool).items():
+        count.result(f"{version} targets of {job}", wrong)
     for path in [*sorted(ALERTS.glob("*.yml")), *sorted(RECORDING.glob("*.yml")), *sorted(EXAMPLE.glob("rules.yml"))]:
         count.result(f"{version} check rules {path.name}", verdict(run([str(tool), "check", "rules", "--lint=all", "--lint-fatal", str(path)])))
 
@@ -119,6 +122,8 @@ def main() -> int:
         for name, wrong in sorted(runbooks.check(alerts, catalogue).items()):
             count.result(f"runbooks/{name}.md", wrong)
         logql(count)
+        for name, wrong in targets.script().items():
+            count.result(name, wrong)
         current = (RUNBOOKS / "README.md").read_text() if (RUNBOOKS / "README.md").exists() else ""
         count.result("runbooks/README.md", [] if current == runbooks.index(alerts) else ["is not as the rules are: run.sh --write"])
         count.result("the checkers", check.checkers(catalogue))
