@@ -11,6 +11,7 @@ import time
 import urllib.parse
 import urllib.request
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import yaml
 
@@ -19,11 +20,14 @@ import check
 from metrics import Catalogue
 from model import EXAMPLE, HERE, MONITORING, PROMETHEUS, read
 
+if TYPE_CHECKING:
+    from suite import Count
+
 SECONDS = 40
 MODULE = "erlmcp_custom_metric_example"
 
 
-def run(count, tools: Path, versions: tuple[str, ...], recorded: dict) -> None:
+def run(count: "Count", tools: Path, versions: tuple[str, ...], recorded: dict[str, tuple[str, dict]]) -> None:
     rules = read(EXAMPLE / "rules.yml")
     alerts = [rule for rule in rules if rule.alert]
     mine = recorded | {rule.name: (rule.expr, rule.labels) for rule in rules if not rule.alert}
@@ -42,7 +46,7 @@ def run(count, tools: Path, versions: tuple[str, ...], recorded: dict) -> None:
     live(count, tools)
 
 
-def live(count, tools: Path) -> None:
+def live(count: "Count", tools: Path) -> None:
     name = "example: module, /metrics/custom, recorded sum, alert"
     build = Path(os.environ.get("ERLMCP_BUILD", MONITORING.parent / "_build/default/lib/erlmcp_instrumentation"))
     found = sorted(tools.glob("prometheus-2.53.3/prometheus")) or sorted(tools.glob("prometheus-*/prometheus"))

@@ -63,6 +63,16 @@ def logql(count: Count) -> None:
     count.result(name, [f"does not parse: {query}" for query in json.loads(done.stdout)] if done.returncode == 0 else [done.stderr])
 
 
+def shell(count: Count) -> None:
+    """The runbooks' commands: bash parses them. What they do needs a stack that is ill."""
+    wrong = []
+    for commands in runbooks.queries("sh"):
+        done = subprocess.run(["bash", "-n"], input=commands, capture_output=True, text=True, check=False)
+        if done.returncode:
+            wrong.append(f"{commands}: {done.stderr}")
+    count.result("runbooks: commands", wrong)
+
+
 def configuration(count: Count, tool: Path, version: str) -> None:
     """prometheus.yml as it is, with long-term storage, and with other names."""
     script = str(MONITORING / "scripts" / "prometheus-config.sh")
@@ -122,6 +132,7 @@ def main() -> int:
         for name, wrong in sorted(runbooks.check(alerts, catalogue).items()):
             count.result(f"runbooks/{name}.md", wrong)
         logql(count)
+        shell(count)
         for name, wrong in targets.script().items():
             count.result(name, wrong)
         current = (RUNBOOKS / "README.md").read_text() if (RUNBOOKS / "README.md").exists() else ""
