@@ -7,7 +7,7 @@ import yaml
 import runbooks
 from cases import Test
 from metrics import TARGET, Catalogue, Unknown
-from model import ALERTS, HERE, Rule
+from model import HERE, Rule
 
 PRIORITIES = {"P0", "P1", "P2", "P3"}
 SEVERITIES = {"critical", "warning", "info"}

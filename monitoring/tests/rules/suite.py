@@ -15,7 +15,7 @@ import runbooks
 import targets
 from cases import Test, of_alerts, of_recorded, written
 from metrics import Catalogue
-from model import ALERTS, EXAMPLE, HERE, MONITORING, PROMETHEUS, RECORDING, RUNBOOKS, read, read_all
+from model import ALERTS, EXAMPLE, HERE, MONITORING, PROMETHEUS, RECORDING, RUNBOOKS, read_all
 
 TOOLS = MONITORING.parent / ".tools"
 VERSIONS = ("2.42.0", "2.53.3", "3.5.*")
