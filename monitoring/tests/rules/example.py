@@ -62,7 +62,7 @@ def chain(folder: Path, build: Path, prometheus: Path) -> list[str]:
     http, custom, port = free(3)
     subprocess.run(["erlc", "-o", folder, EXAMPLE / f"{MODULE}.erl"], check=True)
     call = f"{{ok,_}}=application:ensure_all_started(erlmcp_instrumentation),ok={MODULE}:declare(),ok={MODULE}:record(north,120),ok={MODULE}:record(south,30)."
-    environment = os.environ | {"ERLMCP_HTTP_PORT": str(http), "ERLMCP_CUSTOM_PORT": str(custom)}
+    environment = os.environ | {"ERLMCP_HTTP_PORT": str(http), "ERLMCP_CUSTOM_PORT": str(custom), "ERL_CRASH_DUMP_BYTES": "0"}
     configure(folder, http, custom)
     processes = []
     try:
@@ -71,16 +71,20 @@ def chain(folder: Path, build: Path, prometheus: Path) -> list[str]:
                 ["erl", "-noinput", "-pa", str(build / "ebin"), str(folder), "-eval", call],
                 [str(prometheus), f"--config.file={folder / 'prometheus.yml'}", f"--storage.tsdb.path={folder / 'data'}", f"--web.listen-address=127.0.0.1:{port}"],
             ):
-                processes.append(subprocess.Popen(command, stdout=log, stderr=log, env=environment, start_new_session=True))
+                processes.append(subprocess.Popen(command, stdout=log, stderr=log, env=environment, cwd=folder, start_new_session=True))
         wrong = ["it did not come so far"]
         until = time.monotonic() + SECONDS
         while wrong and time.monotonic() < until:
             time.sleep(0.5)
+            if any(process.poll() is not None for process in processes):
+                wrong = ["a program ended by itself"]
+                break
             wrong = state(f"http://127.0.0.1:{port}", f"http://127.0.0.1:{custom}")
         return wrong + ((folder / "log").read_text().splitlines()[-10:] if wrong else [])
     finally:
         for process in processes:
-            os.killpg(process.pid, signal.SIGKILL)
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGKILL)
             process.wait()
 
 
