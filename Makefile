@@ -2,7 +2,7 @@
 
 SHELL := bash
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test bench lint docs compile clean
+.PHONY: help setup demo test stack-test bench lint docs compile clean
 
 REBAR := rebar3
 EBIN := _build/default/lib/erlmcp_instrumentation/ebin
@@ -25,6 +25,10 @@ demo: compile ## a simulated MCP server under load, measured by its own scrape
 test: ## every test: Rust, Erlang, the example projects, a real Prometheus
 	@scripts/setup.sh build test
 	@scripts/run-tests.sh
+
+stack-test: compile ## the monitoring stack: rules, alerts, routes, dashboards, by the programs that run them
+	@scripts/setup.sh stack
+	@monitoring/tests/run.sh
 
 bench: compile ## the figures to reach, each against its rival in the same run (ROWS="inc name")
 	@scripts/setup.sh bench

@@ -13,6 +13,7 @@ groups:
   build   Erlang/OTP, rebar3, a C linker           (make demo)
   test    Prometheus, promtool, PropEr, Python,
           OTLP collectors, Chromium, Elixir        (make test)
+  stack   Alertmanager, exporters, VictoriaMetrics (make stack-test)
   bench   prometheus.erl, the rival in the benches, and the Collector (make bench)
   lint    shellcheck, shfmt                        (make lint)
 
@@ -108,7 +109,8 @@ group_test() {
   need_packages git curl erlang-proper prometheus openssl apache2-utils python3 python3-venv
   # Newer versions than Debian 12's. Where they cannot be had the tests count
   # them as skipped.
-  "$here/scripts/fetch-prometheus.sh" || say "going on without newer versions of Prometheus"
+  "$here/scripts/fetch-debian.sh" prometheus=2.53.3 'prometheus=3.5.*' ||
+    say "going on without newer versions of Prometheus"
   need_collector
   need_chromium || say "going on without Chromium"
   need_elixir || say "going on without Elixir"
@@ -159,6 +161,16 @@ need_libpython() {
   done
 }
 
+# The programs of the monitoring stack that Debian has, from old to new. Unpacked
+# only: an installed package would start a service. Where one cannot be had, the
+# tests that need it are counted as skipped.
+group_stack() {
+  group_test
+  "$here/scripts/fetch-debian.sh" prometheus=2.42.0 alertmanager=0.25.0 alertmanager=0.28.1 \
+    'alertmanager=0.33.*' node_exporter=1.5.0 blackbox_exporter=0.23.0 victoria-metrics=1.112.0 ||
+    say "going on without some of the stack's programs"
+}
+
 # prometheus.erl, compiled, out of Debian's rabbitmq-server package: unpacked, never installed.
 group_bench() {
   group_build
@@ -194,7 +206,7 @@ for group in "$@"; do
       usage
       exit 0
       ;;
-    build | test | bench | lint) ;;
+    build | test | stack | bench | lint) ;;
     *)
       printf 'setup: unknown group: %s\n' "$group" >&2
       usage >&2

@@ -1,7 +1,7 @@
 %% A real Prometheus scrapes a node under load, in each format that it can ask
 %% for, and answers queries with exactly what was recorded.
 %%
-%% The installed version and those that scripts/fetch-prometheus.sh fetches are
+%% The installed version and those that scripts/fetch-debian.sh fetches are
 %% tested alike; one that is not here is a skipped group.
 -module(erlmcp_prometheus_SUITE).
 
@@ -51,7 +51,7 @@ end_per_suite(_Config) ->
 init_per_group(Version, Config) ->
     case executable(proplists:get_value(Version, versions())) of
         false ->
-            {skip, lists:concat(["no Prometheus ", Version, ": run scripts/fetch-prometheus.sh"])};
+            {skip, lists:concat(["no Prometheus ", Version, ": run scripts/fetch-debian.sh"])};
         Executable ->
             ct:log("~ts: ~ts", [Executable, os:cmd(Executable ++ " --version")]),
             [{prometheus, Executable} | Config]
