@@ -1,0 +1,117 @@
+"""Panels that more than one dashboard shows."""
+
+import names
+import thresholds as levels
+from names import FIRING, INSTANCE
+from panels import Column, Panel, figure, graph, link, listing, to_dashboard
+from frame import explore
+from queries import now, rows, series
+
+
+def latency(title: str) -> Panel:
+    """Percentiles with exemplars: raw, because recorded series have none."""
+    buckets = f"sum by (le) (rate(erlmcp_request_duration_seconds_bucket{{{INSTANCE}}}[$__rate_interval]))"
+    return graph(
+        title,
+        "How long requests take. A dot is one request: it opens the trace. Lines at 100 and 500 ms are the levels of "
+        "the alerts on P99.",
+        [
+            series(f"histogram_quantile(0.99, {buckets})", "P99", exemplars=True),
+            series(f"histogram_quantile(0.95, {buckets})", "P95"),
+            series(f"histogram_quantile(0.50, {buckets})", "P50"),
+        ],
+        "s",
+        steps=levels.above(levels.P99_LATENCY_SECONDS),
+        colors={"P99": "red", "P95": "orange", "P50": "green"},
+        fill=0,
+        links=[to_dashboard("Performance", names.PERFORMANCE)],
+    )
+
+
+def error_ratio(title: str) -> Panel:
+    """The part of requests that failed, per instance."""
+    return graph(
+        title,
+        "Requests that failed, as a part of all. Lines at 0.1 and 1 % are the levels of the alerts.",
+        [
+            series(
+                f"sum by (instance) (rate(erlmcp_requests_total{{{INSTANCE}, status=\"error\"}}[$__rate_interval]))"
+                f" / sum by (instance) (rate(erlmcp_requests_total{{{INSTANCE}}}[$__rate_interval]))",
+                "{{instance}}",
+            )
+        ],
+        "percentunit",
+        steps=levels.above(levels.ERROR_RATE),
+        soft_maximum=0.012,
+    )
+
+
+def uptime_now() -> Panel:
+    """The one word that is looked for first."""
+    return figure(
+        "Service",
+        "UP while at least one instance answers its health probe. For the whole service.",
+        now(f"min(environment:erlmcp_up:max{{{names.ENVIRONMENT}}})"),
+        "none",
+        [(None, levels.RED), (1, levels.GREEN)],
+        mappings={"1": ("UP", levels.GREEN), "0": ("DOWN", levels.RED)},
+        no_value="NO DATA",
+        links=[to_dashboard("SLA", names.SLA)],
+    )
+
+
+def alerts_firing() -> Panel:
+    """What fires now, the worst first."""
+    bounded = "alertname, priority, severity, team, environment, instance"
+    return listing(
+        "Active alerts",
+        "Alerts that fire now, the most urgent first; the name opens the runbook. P0 at once, P1 within an hour, P2 "
+        "within four, P3 within a day.",
+        [
+            rows(
+                f"max by ({bounded}) ((time() - ALERTS_FOR_STATE) * ignoring (alertstate) group_right () {FIRING})"
+            )
+        ],
+        [
+            Column(
+                "priority",
+                "Priority",
+                width=80,
+                mappings={
+                    "P0": ("P0", "dark-red"),
+                    "P1": ("P1", "red"),
+                    "P2": ("P2", "orange"),
+                    "P3": ("P3", levels.YELLOW),
+                },
+            ),
+            Column("alertname", "Alert", links=[("Runbook", names.RUNBOOKS + "/${__value.raw}.md")]),
+            Column("instance", "Instance", width=190),
+            Column("team", "Team", width=90),
+            Column("Value", "Since", unit="s", decimals=0, width=90),
+        ],
+        hide=["severity", "environment"],
+        sort=("Priority", False),
+        no_value="No alert is firing.",
+        links=[link("Alertmanager", "/alerting/groups?alertmanager=alertmanager")],
+    )
+
+
+def top_errors() -> Panel:
+    """What fails most, by type."""
+    return listing(
+        "Top errors",
+        "What failed most in this time range; the type opens its log lines.",
+        [rows(f"topk(10, sum by (error_type, component) (increase(erlmcp_errors_total{{{INSTANCE}}}[$__range]))) >= 0.5")],
+        [
+            Column("error_type", "Error", links=[("Log lines", _log_lines_of_error())]),
+            Column("component", "Component", width=110),
+            Column("Value", "Count", unit="short", decimals=0, width=80),
+        ],
+        sort=("Count", True),
+        no_value="No error in this time range.",
+    )
+
+
+def _log_lines_of_error() -> str:
+    url = explore(names.LOGS, names.LOG_STREAM + " |= `VALUE`")
+    return url.replace("VALUE", "${__value.raw}")
