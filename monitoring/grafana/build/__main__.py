@@ -29,6 +29,10 @@ def finished(board: Board) -> dict[str, Any]:
     document["schemaVersion"] = SCHEMA_VERSION
     for annotation in document["annotations"]["list"]:
         annotation.update(ANNOTATION_TEXTS[annotation["name"]])
+    for variable in document["templating"]["list"]:
+        # Defaults of the kind interval, which the builders give to every kind.
+        for key in ("auto", "auto_min", "auto_count"):
+            variable.pop(key, None)
     for number, panel in enumerate(document["panels"], start=1):
         panel["id"] = number
     return document

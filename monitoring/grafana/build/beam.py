@@ -248,8 +248,9 @@ def _library(board: Board) -> None:
             "Refused and overflowed samples",
             "Samples a second that were refused, by reason, or went into an overflow series. Nought is right.",
             [
-                series(_rate("erlmcp_metrics_rejected_samples_total", "reason"), "{{reason}}"),
+                series(f"sum(rate(erlmcp_metrics_rejected_samples_total{{{INSTANCE}}}{RATE}))", "refused"),
                 series(f"sum(rate(erlmcp_metrics_overflowed_samples_total{{{INSTANCE}}}{RATE}))", "overflowed"),
+                series(_rate("erlmcp_metrics_rejected_samples_total", "reason") + " > 0", "{{reason}}"),
             ],
             "cps",
             soft_maximum=1,
@@ -266,11 +267,11 @@ def _library(board: Board) -> None:
             "Dropped records",
             "Spans and log records given up, a second, by reason. Nought is right.",
             [
+                series(f"sum(rate(erlmcp_otel_records_dropped_total{{{INSTANCE}}}{RATE}))", "from the queue"),
+                series(f"sum(rate(erlmcp_otel_spans_dropped_total{{{INSTANCE}}}{RATE}))", "before the queue"),
                 series(
-                    _rate("erlmcp_otel_records_dropped_total", "signal, reason"),
-                    "{{signal}} {{reason}}",
+                    _rate("erlmcp_otel_records_dropped_total", "signal, reason") + " > 0", "{{signal}} {{reason}}"
                 ),
-                series(_rate("erlmcp_otel_spans_dropped_total", "reason"), "spans {{reason}}"),
             ],
             "cps",
             soft_maximum=1,
@@ -293,11 +294,11 @@ def _library(board: Board) -> None:
         ),
         graph(
             "Export requests",
-            "Requests a second to the OTLP endpoint, by signal and outcome.",
+            "Requests a second to the OTLP endpoint, by outcome. None where no endpoint is set.",
             [
                 series(
-                    f"sum by (signal, outcome) (rate(erlmcp_otel_export_requests_total{{{INSTANCE}}}{RATE}))",
-                    "{{signal}} {{outcome}}",
+                    f"sum by (outcome) (rate(erlmcp_otel_export_requests_total{{{INSTANCE}}}{RATE}))",
+                    "{{outcome}}",
                 )
             ],
             "reqps",

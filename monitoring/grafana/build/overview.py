@@ -62,8 +62,10 @@ def _strip() -> list[Panel]:
         ),
         figure(
             "CPU",
-            "CPU time of the busiest instance, of the cores that its VM may use.",
-            series(f"max(instance:erlmcp_cpu:ratio_rate5m{{{INSTANCE}}})"),
+            "CPU in use: the busiest instance, of the cores that its VM may use, or the busiest host.",
+            series(
+                f"max(instance:erlmcp_cpu:ratio_rate5m{{{INSTANCE}}} or instance:node_cpu:ratio_rate5m{{{STACK}}})"
+            ),
             "percentunit",
             levels.above(levels.CPU),
             decimals=0,
@@ -124,7 +126,7 @@ def _instances() -> Panel:
             Column("otp", "OTP", width=60),
             Column("Value #C", "Running for", unit="s", decimals=0, width=110),
             Column("Value #D", "Requests", unit="reqps", decimals=1, width=100),
-            Column("Value #E", "CPU", unit="percentunit", decimals=0, width=75, steps=levels.above(levels.CPU)),
+            Column("Value #E", "CPU", unit="percentunit", decimals=0, width=75),
             Column("Value #F", "Memory", unit="bytes", decimals=0, width=95),
         ],
         hide=["Value #B"],
@@ -272,14 +274,13 @@ def board() -> Board:
             right_unit="cps",
             colors={"succeeded": "green"},
         ),
-        bars(
+        graph(
             "API quota used",
-            "Of each quota. For the whole service.",
-            [now(f"max by (quota_type) (job_quota_type:erlmcp_api_quota_used:ratio{{{SERVICE}}})", "{{quota_type}}")],
+            "Of each quota; at 100 % calls are refused. For the whole service.",
+            [series(f"max by (quota_type) (job_quota_type:erlmcp_api_quota_used:ratio{{{SERVICE}}})", "{{quota_type}}")],
             "percentunit",
-            levels.above(levels.SATURATION),
-            maximum=1,
-            decimals=1,
+            steps=levels.above(levels.SATURATION),
+            soft_maximum=1,
         ),
         graph(
             "Registry",

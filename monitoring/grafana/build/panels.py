@@ -198,6 +198,7 @@ def bars(
     panel = panel.orientation(shapes.VizOrientation.HORIZONTAL).display_mode(shapes.BarGaugeDisplayMode.BASIC)
     panel = panel.value_mode(shapes.BarGaugeValueMode.COLOR).show_unfilled(True).reduce_options(_last())
     panel = panel.min_viz_height(14).min_viz_width(8)
+    panel = panel.text(common.VizTextDisplayOptions().title_size(12).value_size(16))
     if maximum is not None:
         panel = panel.max(maximum)
     if decimals is not None:
@@ -221,7 +222,8 @@ class Column:
 
     def properties(self) -> list[DynamicConfigValue]:
         """What Grafana calls an override."""
-        found: dict[str, object] = {}
+        # An empty cell is empty, whatever the table says where it has no row.
+        found: dict[str, object] = {"noValue": "–"}
         if self.unit:
             found["unit"] = self.unit
         if self.decimals is not None:
@@ -233,6 +235,7 @@ class Column:
             found["color"] = {"mode": "thresholds"}
         if self.mappings:
             found["mappings"] = states(self.mappings)
+            found["custom.align"] = "center"
         if self.gauge:
             found["custom.cellOptions"] = {"type": "gauge", "mode": "basic", "valueDisplayMode": "text"}
             found["min"] = 0
@@ -265,11 +268,9 @@ def listing(
     }
     panel = panel.with_transformation(DataTransformerConfig(id_val="organize", options=organize))
     panel = panel.cell_height(shapes.TableCellHeight.SM).show_header(True)
-    panel = panel.thresholds(_steps(levels.neutral())).color_scheme(dashboard.FieldColor().mode(BY_THRESHOLD))
+    panel = panel.thresholds(_steps(levels.plain())).color_scheme(dashboard.FieldColor().mode(BY_THRESHOLD))
     for column in columns:
-        properties = column.properties()
-        if properties:
-            panel = panel.override_by_name(column.title, properties)
+        panel = panel.override_by_name(column.title, column.properties())
     if sort:
         by, descending = sort
         panel = panel.sort_by([common.TableSortByFieldState().display_name(by).desc(descending)])

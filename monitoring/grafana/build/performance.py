@@ -237,7 +237,6 @@ def board() -> Board:
             [series(f"sum by (error_type) (rate(erlmcp_errors_total{{{INSTANCE}}}{RATE})) > 0", "{{error_type}}")],
             "cps",
             stacked=True,
-            table_legend=True,
             no_value="No error in this time range.",
         ),
         graph(
@@ -252,7 +251,6 @@ def board() -> Board:
             "percentunit",
             steps=levels.above(levels.ERROR_RATE),
             fill=0,
-            table_legend=True,
             no_value="No error in this time range.",
         ),
         graph(
@@ -266,7 +264,6 @@ def board() -> Board:
             ],
             "cps",
             stacked=True,
-            table_legend=True,
             no_value="No error in this time range.",
         ),
     )
@@ -311,15 +308,15 @@ def board() -> Board:
         ),
         graph(
             "Garbage collection",
-            "Collections a second (left) and bytes that they free a second (right).",
+            "Collections a second (left) and bytes that they free a second (right). All chosen nodes together.",
             [
                 series(
-                    f"rate(erlang_vm_statistics_garbage_collection_number_of_gcs_total{{{INSTANCE}}}{RATE})",
-                    "collections {{instance}}",
+                    f"sum(rate(erlang_vm_statistics_garbage_collection_number_of_gcs_total{{{INSTANCE}}}{RATE}))",
+                    "collections",
                 ),
                 series(
-                    f"rate(erlang_vm_statistics_garbage_collection_bytes_reclaimed_total{{{INSTANCE}}}{RATE})",
-                    "freed {{instance}}",
+                    f"sum(rate(erlang_vm_statistics_garbage_collection_bytes_reclaimed_total{{{INSTANCE}}}{RATE}))",
+                    "freed",
                 ),
             ],
             "cps",

@@ -69,7 +69,7 @@ def alerts_firing() -> Panel:
         "within four, P3 within a day.",
         [
             rows(
-                f"max by ({bounded}) ((time() - ALERTS_FOR_STATE) * ignoring (alertstate) group_right () {FIRING})"
+                f"max by ({bounded}) ((time() - ALERTS_FOR_STATE) * ignoring (alertstate) {FIRING})"
             )
         ],
         [

@@ -75,7 +75,7 @@ def _uptime(window: str, shown: str) -> Panel:
         now(UPTIME % window),
         "percentunit",
         levels.kept(levels.UPTIME_OBJECTIVE),
-        decimals=3,
+        decimals=2,
     )
 
 
@@ -230,6 +230,7 @@ def board() -> Board:
             "percentunit",
             steps=[(None, levels.RED), (0, levels.GREEN)],
             minimum=None,
+            soft_maximum=1,
             colors={"left": "blue"},
         ),
         graph(
@@ -316,7 +317,6 @@ def board() -> Board:
                 "short",
                 stacked=True,
                 bars=True,
-                decimals=0,
                 colors={"P0": "dark-red", "P1": "red", "P2": "orange", "P3": levels.YELLOW},
                 no_value="No alert fired in this time range.",
             ),

@@ -31,7 +31,6 @@ APDEX_STEPS = (0.7, 0.85, 0.94)
 GREEN = "green"
 YELLOW = "#EAB839"
 RED = "red"
-NEUTRAL = "text"
 
 Steps = list[tuple[float | None, str]]
 
@@ -74,5 +73,10 @@ def apdex() -> Steps:
 
 
 def neutral() -> Steps:
-    """No judgement."""
-    return [(None, NEUTRAL)]
+    """No judgement: a figure that is neither good nor bad."""
+    return [(None, "blue")]
+
+
+def plain() -> Steps:
+    """No colour at all: cells of a table."""
+    return [(None, "text")]
