@@ -20,6 +20,8 @@ from frame import ANNOTATION_TEXTS, Board
 FOLDER = Path(__file__).resolve().parent.parent / "dashboards"
 BOARDS = (overview, performance, sla, beam)
 SCHEMA_VERSION = 38  # of Grafana 10.2
+# The builders write these for every version; 10.2.0 does not have them.
+LATER_OPTIONS = ("wideLayout", "sizing", "maxVizHeight")
 
 
 def finished(board: Board) -> dict[str, Any]:
@@ -35,6 +37,8 @@ def finished(board: Board) -> dict[str, Any]:
             variable.pop(key, None)
     for number, panel in enumerate(document["panels"], start=1):
         panel["id"] = number
+        for option in LATER_OPTIONS:
+            panel.get("options", {}).pop(option, None)
     return document
 
 

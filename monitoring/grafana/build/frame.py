@@ -91,7 +91,7 @@ def _links() -> list[Any]:
         return builder.tooltip(tooltip).target_blank(True)
 
     others = dashboard.DashboardLink("erlmcp").type(DashboardLinkType.DASHBOARDS).tags(["erlmcp"])
-    others = others.keep_time(True).include_vars(True).as_dropdown(False).icon("external link")
+    others = others.keep_time(True).include_vars(True).as_dropdown(False).icon("external link").url("")
     traces = {"datasource": "jaeger", "queries": [{"refId": "A", "queryType": "search", "service": "erlmcp"}]}
     traces_url = "/explore?orgId=1&left=" + quote(
         json.dumps({**traces, "range": {"from": "FROM", "to": "TO"}}, separators=(",", ":")), safe=""
@@ -100,7 +100,7 @@ def _links() -> list[Any]:
         others,
         link("Logs", "doc", explore(names.LOGS, names.LOG_STREAM), "Log lines of this time range"),
         link("Traces", "bolt", traces_url, "Traces of this time range"),
-        link("Alerts", "info", "/alerting/groups?alertmanager=alertmanager", "Alertmanager: groups, silences"),
+        link("Alerts", "info", "/alerting/groups?alertmanager=Alertmanager", "Alertmanager: groups, silences"),
         link("Runbooks", "question", names.RUNBOOKS, "A page for each alert: what it means, what to do"),
     ]
 

@@ -199,7 +199,7 @@ def board() -> Board:
             colors={"success": "green", "error": "red"},
             links=[to_dashboard("Performance", names.PERFORMANCE)],
         ),
-        shared.error_ratio("Error rate"),
+        shared.error_ratio("Error rate by instance"),
         shared.latency("Latency"),
     )
 
@@ -207,7 +207,7 @@ def board() -> Board:
     board.line(
         7,
         graph(
-            "CPU",
+            "CPU by instance",
             "CPU time of each instance, of the cores that its VM may use, and of its host. Lines at 70 and 90 % are the "
             "levels of the alerts.",
             [
@@ -220,7 +220,7 @@ def board() -> Board:
             dashed="host.*",
         ),
         graph(
-            "Memory",
+            "Memory by host",
             "Memory in use on each host. Lines at 70 and 90 % are the levels of the alerts.",
             [series(f"instance:node_memory:ratio{{{STACK}}}", "host {{instance}}")],
             "percentunit",

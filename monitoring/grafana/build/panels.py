@@ -268,6 +268,7 @@ def listing(
     }
     panel = panel.with_transformation(DataTransformerConfig(id_val="organize", options=organize))
     panel = panel.cell_height(shapes.TableCellHeight.SM).show_header(True)
+    panel = panel.align(shapes.FieldTextAlignment.AUTO).cell_options(shapes.TableAutoCellOptions()).inspect(False)
     panel = panel.thresholds(_steps(levels.plain())).color_scheme(dashboard.FieldColor().mode(BY_THRESHOLD))
     for column in columns:
         panel = panel.override_by_name(column.title, column.properties())

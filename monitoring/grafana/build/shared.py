@@ -92,7 +92,7 @@ def alerts_firing() -> Panel:
         hide=["severity", "environment"],
         sort=("Priority", False),
         no_value="No alert is firing.",
-        links=[link("Alertmanager", "/alerting/groups?alertmanager=alertmanager")],
+        links=[link("Alertmanager", "/alerting/groups?alertmanager=Alertmanager")],
     )
 
 

@@ -109,7 +109,7 @@ def _incidents() -> Panel:
         ],
         sort=("Priority", False),
         no_value="No alert fired in this time range.",
-        links=[link("Alertmanager", "/alerting/groups?alertmanager=alertmanager")],
+        links=[link("Alertmanager", "/alerting/groups?alertmanager=Alertmanager")],
     )
 
 
@@ -224,7 +224,7 @@ def board() -> Board:
     board.line(
         8,
         graph(
-            "Error budget left",
+            "Error budget over time",
             "Of the errors that 30 days may have. For the whole service.",
             [series(f"min(job:erlmcp_error_budget_remaining:ratio30d{{{SERVICE}}})", "left")],
             "percentunit",
