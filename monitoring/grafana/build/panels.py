@@ -8,8 +8,11 @@ from grafana_foundation_sdk.models import common as shapes
 from grafana_foundation_sdk.models.dashboard import (
     DataTransformerConfig,
     DashboardLinkType,
+    DashboardSpecialValueMapOptions,
     DynamicConfigValue,
     FieldColorModeId,
+    SpecialValueMap,
+    SpecialValueMatch,
     Threshold,
     ThresholdsMode,
     ValueMap,
@@ -54,8 +57,20 @@ def _last() -> common.ReduceDataOptions:
     return common.ReduceDataOptions().calcs(["lastNotNull"]).fields("").values(False)
 
 
+def _unknown(text: str) -> SpecialValueMap:
+    """Without data a figure would have the colour of its lowest step, which is green."""
+    options = DashboardSpecialValueMapOptions(
+        match=SpecialValueMatch.NULL_AND_NAN, result=ValueMappingResult(text=text, color="dark-purple", index=9)
+    )
+    mapping = SpecialValueMap(options=options)
+    mapping.type_val = "special"
+    return mapping
+
+
 def states(texts: dict[str, tuple[str, str]]) -> list[ValueMap]:
     """Numbers that stand for words: value to text and colour."""
+    if not texts:
+        return []
     options = {
         value: ValueMappingResult(text=text, color=color, index=index)
         for index, (value, (text, color)) in enumerate(texts.items())
@@ -77,22 +92,24 @@ def figure(
     *,
     decimals: int | None = None,
     mappings: dict[str, tuple[str, str]] | None = None,
-    sparkline: bool = False,
     filled: bool = True,
     no_value: str = "no data",
     links: Sequence[dashboard.DashboardLink] = (),
 ) -> Panel:
-    """One number, large; its background tells whether it is well."""
+    """One number, large; its background tells whether it is well.
+
+    The query is to be an instant one: of a range, the last value would stay on
+    after its series has ended.
+    """
     panel = _common(stat.Panel(), title, description, [query], unit)
     panel = panel.thresholds(_steps(steps)).color_scheme(dashboard.FieldColor().mode(BY_THRESHOLD))
     panel = panel.reduce_options(_last()).no_value(no_value).text_mode(shapes.BigValueTextMode.VALUE)
     panel = panel.color_mode(shapes.BigValueColorMode.BACKGROUND if filled else shapes.BigValueColorMode.VALUE)
-    panel = panel.graph_mode(shapes.BigValueGraphMode.AREA if sparkline else shapes.BigValueGraphMode.NONE)
+    panel = panel.graph_mode(shapes.BigValueGraphMode.NONE)
     panel = panel.justify_mode(shapes.BigValueJustifyMode.CENTER).orientation(shapes.VizOrientation.AUTO)
     if decimals is not None:
         panel = panel.decimals(decimals)
-    if mappings:
-        panel = panel.mappings(states(mappings))
+    panel = panel.mappings([*states(mappings or {}), _unknown(no_value)])
     if links:
         panel = panel.links(list(links))
     return panel

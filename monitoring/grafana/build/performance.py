@@ -6,7 +6,7 @@ import thresholds as levels
 from frame import Board
 from names import INSTANCE, SERVICE, STACK
 from panels import Column, Panel, figure, graph, heat, listing, to_dashboard
-from queries import buckets, rows, series
+from queries import buckets, now, rows, series
 
 RATE = "[$__rate_interval]"
 P99 = levels.above(levels.P99_LATENCY_SECONDS)
@@ -17,10 +17,9 @@ def _percentile(part: str, title: str, judged: bool) -> Panel:
     return figure(
         title,
         "Of the requests to the chosen instances.",
-        series(f"histogram_quantile({part}, sum by (le) ({over}))"),
+        now(f"histogram_quantile({part}, sum by (le) ({over}))"),
         "s",
         P99 if judged else levels.neutral(),
-        sparkline=True,
         filled=judged,
     )
 
@@ -88,31 +87,28 @@ def board() -> Board:
         figure(
             "Requests",
             "Requests a second to the chosen instances.",
-            series(f"sum(rate(erlmcp_requests_total{{{INSTANCE}}}{RATE}))"),
+            now(f"sum(rate(erlmcp_requests_total{{{INSTANCE}}}{RATE}))"),
             "reqps",
             levels.neutral(),
-            sparkline=True,
             filled=False,
         ),
         figure(
             "Error rate",
             "Requests to the chosen instances that failed.",
-            series(
-                f'sum(rate(erlmcp_requests_total{{{INSTANCE}, status="error"}}{RATE}))'
+            now(
+                f'(sum(rate(erlmcp_requests_total{{{INSTANCE}, status="error"}}{RATE})) or vector(0))'
                 f" / sum(rate(erlmcp_requests_total{{{INSTANCE}}}{RATE}))"
             ),
             "percentunit",
             levels.above(levels.ERROR_RATE),
             decimals=2,
-            sparkline=True,
         ),
         figure(
             "In flight",
             "Requests that are being answered.",
-            series(f"sum(erlmcp_requests_in_flight{{{INSTANCE}}})"),
+            now(f"sum(erlmcp_requests_in_flight{{{INSTANCE}}})"),
             "short",
             levels.neutral(),
-            sparkline=True,
             filled=False,
         ),
     )
@@ -254,17 +250,17 @@ def board() -> Board:
             no_value="No error in this time range.",
         ),
         graph(
-            "Connection errors",
-            "Errors a second by transport and type.",
+            "Connections opened and failed",
+            "Connections a second, and those that failed by transport and type.",
             [
+                series(f"sum(rate(erlmcp_connections_total{{{INSTANCE}}}{RATE}))", "opened"),
                 series(
                     f"sum by (transport, error_type) (rate(erlmcp_connection_errors_total{{{INSTANCE}}}{RATE})) > 0",
                     "{{transport}} {{error_type}}",
-                )
+                ),
             ],
             "cps",
-            stacked=True,
-            no_value="No error in this time range.",
+            fill=0,
         ),
     )
 

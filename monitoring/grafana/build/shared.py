@@ -30,15 +30,13 @@ def latency(title: str) -> Panel:
 
 def error_ratio(title: str) -> Panel:
     """The part of requests that failed, per instance."""
+    rate = "sum by (instance) (rate(erlmcp_requests_total{%s}[$__rate_interval]))"
+    failed, all_ = rate % f'{INSTANCE}, status="error"', rate % INSTANCE
     return graph(
         title,
         "Requests that failed, as a part of all. Lines at 0.1 and 1 % are the levels of the alerts.",
         [
-            series(
-                f"sum by (instance) (rate(erlmcp_requests_total{{{INSTANCE}, status=\"error\"}}[$__rate_interval]))"
-                f" / sum by (instance) (rate(erlmcp_requests_total{{{INSTANCE}}}[$__rate_interval]))",
-                "{{instance}}",
-            )
+            series(f"({failed} or 0 * {all_}) / {all_}", "{{instance}}")
         ],
         "percentunit",
         steps=levels.above(levels.ERROR_RATE),
@@ -85,9 +83,9 @@ def alerts_firing() -> Panel:
                 },
             ),
             Column("alertname", "Alert", links=[("Runbook", names.RUNBOOKS + "/${__value.raw}.md")]),
-            Column("instance", "Instance", width=190),
-            Column("team", "Team", width=90),
-            Column("Value", "Since", unit="s", decimals=0, width=90),
+            Column("instance", "Instance", width=150),
+            Column("team", "Team", width=80),
+            Column("Value", "Since", unit="s", decimals=0, width=75),
         ],
         hide=["severity", "environment"],
         sort=("Priority", False),

@@ -123,18 +123,17 @@ def board() -> Board:
         "1m",
     )
     board.line(
-        7,
+        6,
         (_compliance(), 16),
         (
             figure(
                 "Error budget left",
                 "Of the errors that 30 days may have. Nought: all are used up; below: the promise is broken. For the "
                 "whole service.",
-                series(f"min(job:erlmcp_error_budget_remaining:ratio30d{{{SERVICE}}})"),
+                now(f"min(job:erlmcp_error_budget_remaining:ratio30d{{{SERVICE}}})"),
                 "percentunit",
                 levels.budget(),
                 decimals=0,
-                sparkline=True,
             ),
             4,
         ),
@@ -154,7 +153,7 @@ def board() -> Board:
 
     board.row("Uptime")
     board.line(
-        7,
+        5,
         (_uptime("1d", "1 day"), 4),
         (_uptime("7d", "7 days"), 4),
         (_uptime("30d", "30 days"), 4),
@@ -265,7 +264,7 @@ def board() -> Board:
 
     board.row("Financial impact")
     board.line(
-        7,
+        6,
         (
             figure(
                 "Downtime in 30 days",
@@ -313,12 +312,18 @@ def board() -> Board:
             graph(
                 "Alerts that fire",
                 "How many alerts fire at each moment, by priority.",
-                [series(f"count by (priority) ({FIRED})", "{{priority}}")],
+                [
+                    series(
+                        f"count by (priority) ({FIRED}) or on () "
+                        'label_replace(vector(0), "priority", "none", "", "")',
+                        "{{priority}}",
+                    )
+                ],
                 "short",
                 stacked=True,
                 bars=True,
-                colors={"P0": "dark-red", "P1": "red", "P2": "orange", "P3": levels.YELLOW},
-                no_value="No alert fired in this time range.",
+                decimals=0,
+                colors={"P0": "dark-red", "P1": "red", "P2": "orange", "P3": levels.YELLOW, "none": "green"},
             ),
             12,
         ),
