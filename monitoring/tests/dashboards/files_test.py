@@ -42,6 +42,13 @@ def node(script: str, *arguments: str | Path) -> subprocess.CompletedProcess[str
     return subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
 
 
+def alerts() -> list[dict[str, Any]]:
+    """The project's alerts."""
+    documents = [yaml.safe_load(path.read_text(encoding="utf-8")) for path in sorted(RULES.glob("*.yml"))]
+    rules = [rule for document in documents for group in document["groups"] for rule in group["rules"]]
+    return [rule for rule in rules if "alert" in rule]
+
+
 def selectors(expr: Any) -> Iterator[Any]:
     """Every selector of a parsed query."""
     if isinstance(expr, promql_parser.VectorSelector):
@@ -227,15 +234,9 @@ class Thresholds(unittest.TestCase):
 
     def test_the_rules_have_the_same_numbers(self) -> None:
         """Each level is compared with by some alert on the figure that the panel shows."""
-        exprs = [
-            rule["expr"]
-            for path in sorted(RULES.glob("*.yml"))
-            for group in yaml.safe_load(path.read_text(encoding="utf-8"))["groups"]
-            for rule in group["rules"]
-            if "alert" in rule
-        ]
+        exprs = [alert["expr"] for alert in alerts()]
         if not exprs:
-            self.skipTest("there are no alerts in monitoring/prometheus/rules yet")
+            self.skipTest("there are no alerts in monitoring/prometheus/rules")
         levels = {
             r"erlmcp_request_errors_per_request:ratio_rate\w+": (0.001, 0.01),
             r"erlmcp_request_duration_seconds:p99_rate5m": (0.1, 0.5),

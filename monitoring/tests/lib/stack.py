@@ -43,6 +43,7 @@ class Stack:
     def __init__(
         self, folder: Path, versions: Sequence[str], *, extra_rules: Sequence[Path] = (), rate: int = 100
     ) -> None:
+        """`extra_rules` are loaded beside the project's, `rate` is each node's requests a second."""
         self.folder = folder
         self.versions = list(versions)
         self.extra_rules = list(extra_rules)
