@@ -175,7 +175,7 @@ def board() -> Board:
         "30s",
     )
     board.line(4, *_strip())
-    board.line(8, (shared.alerts_firing(), 10), (shared.top_errors(), 6), (_methods(), 8))
+    board.line(10, (shared.alerts_firing(), 10), (shared.top_errors(), 6), (_methods(), 8))
 
     board.row("Requests")
     board.line(

@@ -93,7 +93,7 @@ def figure(
     decimals: int | None = None,
     mappings: dict[str, tuple[str, str]] | None = None,
     filled: bool = True,
-    no_value: str = "no data",
+    no_value: str = "n/a",
     links: Sequence[dashboard.DashboardLink] = (),
 ) -> Panel:
     """One number, large; its background tells whether it is well.
@@ -278,10 +278,15 @@ def listing(
     panel = _common(table.Panel(), title, description, targets, "short")
     if len(targets) > 1:
         panel = panel.with_transformation(DataTransformerConfig(id_val="merge", options={}))
+    titles = {column.field: column.title for column in columns}
+    indices = {column.field: index for index, column in enumerate(columns)}
+    # The value of a query is called so where it is the only one with an answer.
+    if "Value #A" in titles:
+        titles["Value"], indices["Value"] = titles["Value #A"], indices["Value #A"]
     organize = {
         "excludeByName": {name: True for name in ["Time", *hide]},
-        "indexByName": {column.field: index for index, column in enumerate(columns)},
-        "renameByName": {column.field: column.title for column in columns},
+        "indexByName": indices,
+        "renameByName": titles,
     }
     panel = panel.with_transformation(DataTransformerConfig(id_val="organize", options=organize))
     panel = panel.cell_height(shapes.TableCellHeight.SM).show_header(True)

@@ -53,22 +53,22 @@ def uptime_now() -> Panel:
         "none",
         [(None, levels.RED), (1, levels.GREEN)],
         mappings={"1": ("UP", levels.GREEN), "0": ("DOWN", levels.RED)},
-        no_value="NO DATA",
         links=[to_dashboard("SLA", names.SLA)],
     )
 
 
 def alerts_firing() -> Panel:
     """What fires now, the worst first."""
-    bounded = "alertname, priority, severity, team, environment, instance"
+    bounded = "alertname, priority, severity, team, environment, instance, escalated_from"
+    firing = f"(time() - ALERTS_FOR_STATE) * ignoring (alertstate) {FIRING}"
     return listing(
         "Active alerts",
-        "Alerts that fire now, the most urgent first; the name opens the runbook. P0 at once, P1 within an hour, P2 "
+        "Alerts that fire now, the most urgent first; the name opens the runbook. Was: the "
+        "priority before it was raised. P0 at once, P1 within an hour, P2 "
         "within four, P3 within a day.",
         [
-            rows(
-                f"max by ({bounded}) ((time() - ALERTS_FOR_STATE) * ignoring (alertstate) {FIRING})"
-            )
+            # An escalation is listed under the name of the alert that it raises.
+            rows(f'max by ({bounded}) (label_replace({firing}, "alertname", "$1", "original_alertname", "(.+)"))')
         ],
         [
             Column(
@@ -83,7 +83,8 @@ def alerts_firing() -> Panel:
                 },
             ),
             Column("alertname", "Alert", links=[("Runbook", names.RUNBOOKS + "/${__value.raw}.md")]),
-            Column("instance", "Instance", width=150),
+            Column("escalated_from", "Was", width=50),
+            Column("instance", "Instance", width=140),
             Column("team", "Team", width=80),
             Column("Value", "Since", unit="s", decimals=0, width=75),
         ],

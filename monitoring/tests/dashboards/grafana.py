@@ -69,6 +69,8 @@ def replaced(text: str, values: Mapping[str, str], span: Span) -> str:
 
     def value(match: re.Match[str]) -> str:
         name = match.group(1) or match.group(2)
+        if name.isdigit():  # a group of label_replace
+            return match.group(0)
         if name not in known:
             raise KeyError(f"unknown variable ${name} in {text}")
         return known[name]
