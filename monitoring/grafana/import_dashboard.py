@@ -40,7 +40,7 @@ def with_sources(dashboard: dict[str, Any]) -> dict[str, Any]:
     text = json.dumps(dashboard)
     for wanted in dashboard.get("__inputs", []):
         if wanted.get("type") != "datasource":
-            raise Unusable(f"it asks for {wanted.get('name')}: export it without \"for sharing externally\"")
+            raise Unusable(f'it asks for {wanted.get("name")}: export it without "for sharing externally"')
         plugin = wanted.get("pluginId", "")
         if plugin not in SOURCES:
             raise Unusable(f"there is no data source of the kind {plugin}")
@@ -73,7 +73,9 @@ def main() -> int:
         dashboard = with_sources(unwrapped(json.loads(arguments.file.read_text(encoding="utf-8"))))
         target: Path = arguments.into / f"{dashboard.get('uid')}.json"
         others = (path for path in FOLDER.rglob("*.json") if path.resolve() != target.resolve())
-        dashboard = checked(dashboard, {str(json.loads(path.read_text(encoding="utf-8")).get("uid")) for path in others})
+        dashboard = checked(
+            dashboard, {str(json.loads(path.read_text(encoding="utf-8")).get("uid")) for path in others}
+        )
     except (OSError, ValueError, Unusable) as error:
         print(f"{arguments.file}: {error}", file=sys.stderr)
         return 1

@@ -9,13 +9,12 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from grafana_foundation_sdk.cog.encoder import JSONEncoder
-
 import beam
 import overview
 import performance
 import sla
 from frame import ANNOTATION_TEXTS, Board
+from grafana_foundation_sdk.cog.encoder import JSONEncoder
 
 FOLDER = Path(__file__).resolve().parent.parent / "dashboards"
 BOARDS = (overview, performance, sla, beam)

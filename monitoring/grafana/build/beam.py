@@ -107,11 +107,7 @@ def _memory(board: Board) -> None:
         graph(
             "Allocators: carriers",
             "Memory that allocators hold. All chosen nodes together.",
-            [
-                series(
-                    f'sum by (alloc) (erlang_vm_allocators{{{INSTANCE}, usage="carriers_size"}})', "{{alloc}}"
-                )
-            ],
+            [series(f'sum by (alloc) (erlang_vm_allocators{{{INSTANCE}, usage="carriers_size"}})', "{{alloc}}")],
             "bytes",
             stacked=True,
             table_legend=True,
@@ -123,9 +119,7 @@ def _memory(board: Board) -> None:
                 series(
                     _rate("erlang_vm_statistics_garbage_collection_number_of_gcs_total"), "collections {{instance}}"
                 ),
-                series(
-                    _rate("erlang_vm_statistics_garbage_collection_bytes_reclaimed_total"), "freed {{instance}}"
-                ),
+                series(_rate("erlang_vm_statistics_garbage_collection_bytes_reclaimed_total"), "freed {{instance}}"),
             ],
             "cps",
             right="freed.*",
@@ -269,9 +263,7 @@ def _library(board: Board) -> None:
             [
                 series(f"sum(rate(erlmcp_otel_records_dropped_total{{{INSTANCE}}}{RATE}))", "from the queue"),
                 series(f"sum(rate(erlmcp_otel_spans_dropped_total{{{INSTANCE}}}{RATE}))", "before the queue"),
-                series(
-                    _rate("erlmcp_otel_records_dropped_total", "signal, reason") + " > 0", "{{signal}} {{reason}}"
-                ),
+                series(_rate("erlmcp_otel_records_dropped_total", "signal, reason") + " > 0", "{{signal}} {{reason}}"),
             ],
             "cps",
             soft_maximum=1,

@@ -4,20 +4,18 @@ import json
 from typing import Any
 from urllib.parse import quote
 
+import names
+import queries
 from grafana_foundation_sdk.builders import dashboard
 from grafana_foundation_sdk.models.dashboard import (
     Dashboard,
     DashboardCursorSync,
     DashboardLinkType,
-    DataSourceRef,
     GridPos,
     VariableOption,
     VariableRefresh,
     VariableSort,
 )
-
-import names
-import queries
 from panels import Panel
 
 COLUMNS = 24
@@ -32,7 +30,7 @@ def _variables() -> list[Any]:
     logs = logs.current(VariableOption(selected=True, text="Loki", value="loki"))
 
     def labels(name: str, label: str, description: str, series: str) -> dashboard.QueryVariable:
-        query = {"query": f"label_values({series}, {name})", "refId": f"erlmcp-{name}"}
+        query: dict[str, object] = {"query": f"label_values({series}, {name})", "refId": f"erlmcp-{name}"}
         variable = dashboard.QueryVariable(name).label(label).description(description)
         variable = variable.datasource(queries.METRICS_REF).query(query).multi(True).include_all(True)
         return variable.refresh(VariableRefresh.ON_TIME_RANGE_CHANGED).sort(VariableSort.ALPHABETICAL_ASC)
@@ -68,8 +66,18 @@ def _annotations() -> list[Any]:
 
 # The builder has no setters for what Prometheus' annotations show.
 ANNOTATION_TEXTS = {
-    "Alerts": {"titleFormat": "{{alertname}}", "tagKeys": "priority", "textFormat": "{{priority}} fires", "step": "30s"},
-    "Restarts": {"titleFormat": "Restart", "tagKeys": "instance", "textFormat": "{{instance}} was started", "step": "30s"},
+    "Alerts": {
+        "titleFormat": "{{alertname}}",
+        "tagKeys": "priority",
+        "textFormat": "{{priority}} fires",
+        "step": "30s",
+    },
+    "Restarts": {
+        "titleFormat": "Restart",
+        "tagKeys": "instance",
+        "textFormat": "{{instance}} was started",
+        "step": "30s",
+    },
 }
 
 

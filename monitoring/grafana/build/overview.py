@@ -60,9 +60,7 @@ def _strip() -> list[Panel]:
         figure(
             "CPU",
             "CPU in use: the busiest instance, of the cores that its VM may use, or the busiest host.",
-            now(
-                f"max(instance:erlmcp_cpu:ratio_rate5m{{{INSTANCE}}} or instance:node_cpu:ratio_rate5m{{{STACK}}})"
-            ),
+            now(f"max(instance:erlmcp_cpu:ratio_rate5m{{{INSTANCE}}} or instance:node_cpu:ratio_rate5m{{{STACK}}})"),
             "percentunit",
             levels.above(levels.CPU),
             decimals=0,
@@ -248,7 +246,12 @@ def board() -> Board:
         graph(
             "Sessions",
             "Open sessions by type. For the whole service.",
-            [series(f"sum by (session_type) (job_session_type:erlmcp_sessions_active:sum{{{SERVICE}}})", "{{session_type}}")],
+            [
+                series(
+                    f"sum by (session_type) (job_session_type:erlmcp_sessions_active:sum{{{SERVICE}}})",
+                    "{{session_type}}",
+                )
+            ],
             "short",
             stacked=True,
         ),
@@ -272,7 +275,11 @@ def board() -> Board:
         graph(
             "API quota used",
             "Of each quota; at 100 % calls are refused. For the whole service.",
-            [series(f"max by (quota_type) (job_quota_type:erlmcp_api_quota_used:ratio{{{SERVICE}}})", "{{quota_type}}")],
+            [
+                series(
+                    f"max by (quota_type) (job_quota_type:erlmcp_api_quota_used:ratio{{{SERVICE}}})", "{{quota_type}}"
+                )
+            ],
             "percentunit",
             steps=levels.above(levels.SATURATION),
             soft_maximum=1,

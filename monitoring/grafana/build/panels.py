@@ -1,14 +1,18 @@
 """The kinds of panels, each with the looks that all dashboards share."""
 
-from dataclasses import dataclass, field
-from typing import Any, Sequence
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
 
+import queries
+import thresholds as levels
 from grafana_foundation_sdk.builders import bargauge, common, dashboard, heatmap, logs, stat, table, timeseries
 from grafana_foundation_sdk.models import common as shapes
 from grafana_foundation_sdk.models.dashboard import (
-    DataTransformerConfig,
     DashboardLinkType,
     DashboardSpecialValueMapOptions,
+    DataTransformerConfig,
     DynamicConfigValue,
     FieldColorModeId,
     SpecialValueMap,
@@ -19,9 +23,6 @@ from grafana_foundation_sdk.models.dashboard import (
     ValueMappingResult,
 )
 from grafana_foundation_sdk.models.heatmap import HeatmapColorMode, HeatmapColorScale
-
-import queries
-import thresholds as levels
 from thresholds import Steps
 
 Panel = Any  # each kind of panel has a builder of its own, with these methods in common
@@ -234,7 +235,7 @@ class Column:
     decimals: int | None = None
     width: int | None = None
     mappings: dict[str, tuple[str, str]] | None = None
-    links: list[tuple[str, str]] = field(default_factory=list)
+    links: list[tuple[str, str]] = dataclasses.field(default_factory=list)
     gauge: bool = False
 
     def properties(self) -> list[DynamicConfigValue]:

@@ -131,7 +131,8 @@ def board() -> Board:
             "99 of 100 requests of a method take no longer. For the whole service.",
             [
                 series(
-                    f"max by (method) (job_method:erlmcp_request_duration_seconds:p99_rate5m{{{SERVICE}}})", "{{method}}"
+                    f"max by (method) (job_method:erlmcp_request_duration_seconds:p99_rate5m{{{SERVICE}}})",
+                    "{{method}}",
                 )
             ],
             "s",
@@ -267,9 +268,7 @@ def board() -> Board:
     board.row("Bottlenecks")
     board.line(
         9,
-        _slowest(
-            "Slowest methods", "What clients wait for.", "erlmcp_request_duration_seconds", "method", "Method"
-        ),
+        _slowest("Slowest methods", "What clients wait for.", "erlmcp_request_duration_seconds", "method", "Method"),
         _slowest("Slowest tools", "What tools cost.", "erlmcp_tool_execution_duration_seconds", "tool", "Tool"),
         _slowest(
             "Slowest registry operations",

@@ -3,7 +3,6 @@
 from grafana_foundation_sdk.builders import loki, prometheus
 from grafana_foundation_sdk.models.dashboard import DataSourceRef
 from grafana_foundation_sdk.models.prometheus import PromQueryFormat
-
 from names import LOGS, METRICS
 
 METRICS_REF = DataSourceRef(type_val="prometheus", uid=METRICS)

@@ -2,9 +2,9 @@
 
 import names
 import thresholds as levels
+from frame import explore
 from names import FIRING, INSTANCE
 from panels import Column, Panel, figure, graph, link, listing, to_dashboard
-from frame import explore
 from queries import now, rows, series
 
 
@@ -35,9 +35,7 @@ def error_ratio(title: str) -> Panel:
     return graph(
         title,
         "Requests that failed, as a part of all. Lines at 0.1 and 1 % are the levels of the alerts.",
-        [
-            series(f"({failed} or 0 * {all_}) / {all_}", "{{instance}}")
-        ],
+        [series(f"({failed} or 0 * {all_}) / {all_}", "{{instance}}")],
         "percentunit",
         steps=levels.above(levels.ERROR_RATE),
         soft_maximum=0.012,
@@ -100,7 +98,11 @@ def top_errors() -> Panel:
     return listing(
         "Top errors",
         "What failed most in this time range; the type opens its log lines.",
-        [rows(f"topk(10, sum by (error_type, component) (increase(erlmcp_errors_total{{{INSTANCE}}}[$__range]))) >= 0.5")],
+        [
+            rows(
+                f"topk(10, sum by (error_type, component) (increase(erlmcp_errors_total{{{INSTANCE}}}[$__range]))) >= 0.5"
+            )
+        ],
         [
             Column("error_type", "Error", links=[("Log lines", _log_lines_of_error())]),
             Column("component", "Component", width=110),

@@ -318,8 +318,7 @@ def board() -> Board:
                 "How many alerts fire at each moment, by priority.",
                 [
                     series(
-                        f"count by (priority) ({FIRED}) or on () "
-                        'label_replace(vector(0), "priority", "none", "", "")',
+                        f'count by (priority) ({FIRED}) or on () label_replace(vector(0), "priority", "none", "", "")',
                         "{{priority}}",
                     )
                 ],

@@ -17,7 +17,7 @@ def boards() -> list[dict[str, Any]]:
 
 def panels(board: dict[str, Any]) -> list[dict[str, Any]]:
     """Without the headings; what is folded into one too."""
-    found = []
+    found: list[dict[str, Any]] = []
     for panel in board["panels"]:
         found += panel.get("panels", []) if panel["type"] == "row" else [panel]
     return found

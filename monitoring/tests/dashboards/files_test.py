@@ -12,11 +12,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import promql_parser
-import yaml
-
 import boards
 import grafana
+import promql_parser
+import yaml
 from boards import ROOT
 from programs import TOOLS
 
@@ -332,7 +331,9 @@ class Import(unittest.TestCase):
         board = {"title": "x", "uid": "x", "__inputs": inputs, "panels": [{"datasource": {"uid": "${DS_PROM}"}}]}
         status, _, written = self.run_on(board)
         self.assertEqual(status, 0)
-        self.assertEqual(written, {"title": "x", "uid": "x", "id": None, "panels": [{"datasource": {"uid": "prometheus"}}]})
+        self.assertEqual(
+            written, {"title": "x", "uid": "x", "id": None, "panels": [{"datasource": {"uid": "prometheus"}}]}
+        )
 
     def test_what_cannot_be_used(self) -> None:
         """Each with its reason."""

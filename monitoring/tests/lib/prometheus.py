@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-
 from programs import Program, find, free_port
 
 RECORDING_RULES = "monitoring/prometheus/recording_rules"
@@ -150,7 +149,7 @@ def probe(job: str, exporter: str, urls: Sequence[str], names: Sequence[str]) ->
     """A job that has the blackbox exporter look; an instance is named after what is looked at."""
     configs = [
         {"targets": [url], "labels": {"environment": "production", "instance": name}}
-        for url, name in zip(urls, names)
+        for url, name in zip(urls, names, strict=True)
     ]
     return {
         "job_name": job,

@@ -60,7 +60,7 @@ class Stack:
 
     def _node_exporter(self) -> str:
         port = free_port()
-        command = [find("node_exporter", NODE_EXPORTER), f"--web.listen-address=127.0.0.1:{port}"]
+        command: list[str | Path] = [find("node_exporter", NODE_EXPORTER), f"--web.listen-address=127.0.0.1:{port}"]
         return self._exporter("node_exporter", command, port)
 
     def _blackbox_exporter(self) -> str:
@@ -68,7 +68,7 @@ class Stack:
         config = self.folder / "blackbox.yml"
         config.write_text(BLACKBOX, encoding="utf-8")
         program = find("blackbox_exporter", BLACKBOX_EXPORTER)
-        command = [program, f"--config.file={config}", f"--web.listen-address=127.0.0.1:{port}"]
+        command: list[str | Path] = [program, f"--config.file={config}", f"--web.listen-address=127.0.0.1:{port}"]
         return self._exporter("blackbox_exporter", command, port)
 
     def _alertmanager(self) -> str | None:
@@ -103,7 +103,7 @@ class Stack:
         for version in self.versions:
             find("prometheus", version)
         names = ["erlmcp_a", "erlmcp_b"]
-        for name, flags in zip(names, distribution_flags(names)):
+        for name, flags in zip(names, distribution_flags(names), strict=True):
             self.demos.append(Demo(name, self.folder, self.rate, flags))
         node, blackbox, alertmanager = self._node_exporter(), self._blackbox_exporter(), self._alertmanager()
         rules = rule_files(ROOT, self.folder, INTERVAL, WINDOW) + self.extra_rules
