@@ -23,5 +23,13 @@ STACK = 'environment=~"$environment|"'
 # What firing alerts there are; Watchdog always fires.
 FIRING = f'ALERTS{{alertstate="firing", alertname!~"Watchdog|.*Watchdog", {STACK}}}'
 
-# Panels of one row of the logs: the library's JSON lines (../../promtail).
+
+URGENT = f'ALERTS{{alertstate="firing", priority=~"P0|P1", alertname!~"Watchdog|.*Watchdog", {STACK}}}'
+
+# The library's JSON lines, as Promtail labels them.
 LOG_STREAM = '{job="erlmcp"}'
+
+
+def by_own_name(alerts: str) -> str:
+    """An escalation under the name of the alert that it raises."""
+    return f'label_replace({alerts}, "alertname", "$1", "original_alertname", "(.+)")'

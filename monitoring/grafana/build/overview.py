@@ -4,7 +4,7 @@ import names
 import shared
 import thresholds as levels
 from frame import Board, explore
-from names import FIRING, INSTANCE, SERVICE, STACK
+from names import INSTANCE, SERVICE, STACK, URGENT, by_own_name
 from panels import UP_OR_DOWN, Column, Panel, bars, figure, graph, link, listing, log_lines, to_dashboard
 from queries import lines, now, rows, series
 
@@ -25,8 +25,8 @@ def _strip() -> list[Panel]:
         ),
         figure(
             "P0 and P1 alerts",
-            "Alerts that fire now and want somebody within an hour.",
-            now(f'count({FIRING[:-1]}, priority=~"P0|P1"}}) or vector(0)'),
+            "Alerts that fire now and want somebody within an hour; one that was raised counts once.",
+            now(f"count(count by (alertname, environment, instance) ({by_own_name(URGENT)})) or vector(0)"),
             "short",
             levels.any_is_bad(),
             decimals=0,

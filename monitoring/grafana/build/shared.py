@@ -3,7 +3,7 @@
 import names
 import thresholds as levels
 from frame import explore
-from names import FIRING, INSTANCE
+from names import FIRING, INSTANCE, by_own_name
 from panels import Column, Panel, figure, graph, link, listing, to_dashboard
 from queries import now, rows, series
 
@@ -64,10 +64,7 @@ def alerts_firing() -> Panel:
         "Alerts that fire now, the most urgent first; the name opens the runbook. Was: the "
         "priority before it was raised. P0 at once, P1 within an hour, P2 "
         "within four, P3 within a day.",
-        [
-            # An escalation is listed under the name of the alert that it raises.
-            rows(f'max by ({bounded}) (label_replace({firing}, "alertname", "$1", "original_alertname", "(.+)"))')
-        ],
+        [rows(f"max by ({bounded}) ({by_own_name(firing)})")],
         [
             Column(
                 "priority",
