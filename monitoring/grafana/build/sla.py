@@ -85,14 +85,14 @@ def _uptime(window: str, shown: str) -> Panel:
 
 def _incidents() -> Panel:
     bounded = "alertname, priority, team"
-    minutes = f"(max by ({bounded}) ({FIRED}))[$__range:1m]"
+    moments = f"(max by ({bounded}) ({FIRED}))[$__range:30s]"
     return listing(
         "Incidents",
-        "Alerts that fired in this time range: how long, counted in whole minutes, and when last. The name opens the "
+        "Alerts that fired in this time range: how long, counted in half minutes, and when last. The name opens the "
         "runbook.",
         [
-            rows(f"60 * count_over_time({minutes})"),
-            rows(f"1000 * max_over_time(timestamp(max by ({bounded}) ({FIRED}))[$__range:1m])"),
+            rows(f"30 * count_over_time({moments})"),
+            rows(f"1000 * max_over_time(timestamp(max by ({bounded}) ({FIRED}))[$__range:30s])"),
         ],
         [
             Column(
