@@ -13,7 +13,8 @@ groups:
   build   Erlang/OTP, rebar3, a C linker           (make demo)
   test    Prometheus, promtool, PropEr, Python,
           OTLP collectors, Chromium, Elixir        (make test)
-  stack   Alertmanager, exporters, VictoriaMetrics (make stack-test)
+  stack   Alertmanager, exporters, VictoriaMetrics,
+          Grafana's npm packages                   (make stack-test)
   bench   prometheus.erl, the rival in the benches, and the Collector (make bench)
   lint    shellcheck, shfmt                        (make lint)
 
@@ -169,6 +170,31 @@ group_stack() {
   "$here/scripts/fetch-debian.sh" prometheus=2.42.0 alertmanager=0.25.0 alertmanager=0.28.1 \
     'alertmanager=0.33.*' node_exporter=1.5.0 blackbox_exporter=0.23.0 victoria-metrics=1.112.0 ||
     say "going on without some of the stack's programs"
+  local venv=$tools/stack-venv wanted=$here/monitoring/tests/requirements.txt
+  if ! cmp -s "$wanted" "$venv/.requirements"; then
+    say "installing Python packages into $venv"
+    python3 -m venv "$venv"
+    "$venv/bin/pip" install --quiet --disable-pip-version-check -r "$wanted"
+    cp "$wanted" "$venv/.requirements"
+  fi
+  need_stack_node
+}
+
+# Grafana's schema, grammar and components, for the tests of the dashboards. No
+# package's script is run.
+need_stack_node() {
+  local into=$tools/stack-node from=$here/monitoring/tests
+  cmp -s "$from/package-lock.json" "$into/.lock" && return
+  have npm || need_packages nodejs npm
+  say "installing npm packages into $into (700 MB)"
+  mkdir -p "$into"
+  cp "$from/package.json" "$from/package-lock.json" "$into"/
+  npm --prefix "$into" ci --ignore-scripts --no-audit --no-fund --loglevel=error ||
+    {
+      say "going on without the npm packages"
+      return 0
+    }
+  cp "$from/package-lock.json" "$into/.lock"
 }
 
 # prometheus.erl, compiled, out of Debian's rabbitmq-server package: unpacked, never installed.
