@@ -135,6 +135,11 @@ class Alertmanager:
         with urllib.request.urlopen(request, timeout=10) as answer:
             assert answer.status == 200
 
+    def reload(self) -> None:
+        request = urllib.request.Request(self.url + "/-/reload", method="POST")
+        with urllib.request.urlopen(request, timeout=10) as answer:
+            assert answer.status == 200
+
     def alerts(self, **labels: str) -> list[dict[str, Any]]:
         filters = [("filter", f'{name}="{value}"') for name, value in labels.items()]
         found: list[dict[str, Any]] = self.get("/api/v2/alerts?" + urllib.parse.urlencode(filters))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import time
+import urllib.parse
 import uuid
 from html.parser import HTMLParser
 from typing import Any
@@ -84,10 +85,11 @@ class TestSlack:
         assert lines[1] == "Requests to erlmcp fail"
         assert lines[2] == "2.31 % of the requests of the last 5 minutes failed; 1 % is the limit."
         assert re.fullmatch(r"Since \d{4}-\d\d-\d\d \d\d:\d\d UTC", lines[3])
-        silence = (
-            f"{EXTERNAL_URL}/#/silences/new?filter=%7Balertname%3D%22ErlmcpErrorRateHigh%22%2Ccluster%3D%22erlmcp%22"
-            f"%2Cenvironment%3D%22{place}%22%2Cinstance%3D%22erlmcp-1%3A8080%22%2Cjob%3D%22erlmcp%22%7D"
+        matchers = (
+            '{alertname=~"ErlmcpErrorRateHigh|ErlmcpEscalated",original_alertname=~"|ErlmcpErrorRateHigh",'
+            f'cluster="erlmcp",environment="{place}",instance="erlmcp-1:8080",job="erlmcp"}}'
         )
+        silence = f"{EXTERNAL_URL}/#/silences/new?filter={urllib.parse.quote(matchers, safe='')}"
         assert lines[4] == (
             f"<{RUNBOOK}|Runbook> · <{DASHBOARD}|Dashboard> · "
             f"<{SOURCE.replace('&', '&amp;')}|Source> · <{silence}|Silence>"
@@ -265,7 +267,7 @@ class TestEmail:
         assert page.links["Dashboard"] == [DASHBOARD]
         assert page.links["Source"] == [SOURCE]
         [silence] = page.links["Silence"]
-        assert silence.startswith(f"{EXTERNAL_URL}/#/silences/new?filter=%7balertname%3d%22ErlmcpErrorRateHigh%22%2c")
+        assert silence.startswith(f"{EXTERNAL_URL}/#/silences/new?filter=%7balertname%3d~%22ErlmcpErrorRateHigh%7cErlmcpEscalated%22%2c")
         text = mail.part("plain")
         for word in ("2.31 % of the requests", RUNBOOK, DASHBOARD, SOURCE, f"{EXTERNAL_URL}/#/silences/new?filter="):
             assert word in text, word
@@ -308,7 +310,7 @@ class TestSms:
         sigv4.verify(request, ACCESS_KEY, SECRET_KEY, "us-east-1", "sns")
         form = request.form()
         assert form["Action"] == "Publish"
-        assert "TopicArn" not in form
+        assert "TopicArn" not in form and "Subject" not in form
         assert form["MessageAttributes.entry.1.Name"] == "AWS.SNS.SMS.SMSType"
         assert form["MessageAttributes.entry.1.Value.StringValue"] == "Transactional"
         assert GSM.fullmatch(form["Message"]), form["Message"]
@@ -398,11 +400,11 @@ def test_channels_by_priority_team_and_escalation(bench: Bench) -> None:
 
 
 def test_the_switch_hears_the_watchdog_again_and_again(bench: Bench, place: str) -> None:
-    bench.server.post([alert("Watchdog", environment=place, priority="P3", team="monitoring")])
+    bench.server.post([alert("ErlmcpWatchdog", environment=place, priority="P3", team="monitoring")])
     [request] = bench.http.wait("/webhook/dead-mans-switch", place)
     body = request.json()
     assert body["status"] == "firing"
-    assert [a["labels"]["alertname"] for a in body["alerts"]] == ["Watchdog"]
+    assert [a["labels"]["alertname"] for a in body["alerts"]] == ["ErlmcpWatchdog"]
     time.sleep(1)
     assert bench.http.matching("/slack/", place) == []
     json.dumps(body)
