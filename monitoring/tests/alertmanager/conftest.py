@@ -56,3 +56,12 @@ def bench(
     server = Alertmanager(version, folder, text, smtp.certificate).start()
     yield Bench(server, http, smtp)
     server.stop()
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """The last line, as monitoring/tests/run.sh reads it."""
+    reporter = config.pluginmanager.getplugin("terminalreporter")
+    stats = reporter.stats
+    passed, skipped = len(stats.get("passed", [])), len(stats.get("skipped", []))
+    failed = len(stats.get("failed", [])) + len(stats.get("error", []))
+    reporter.write_line(f"alertmanager: {passed} passed, {failed} failed, {skipped} skipped")

@@ -214,7 +214,7 @@ CASES = [
     Case(
         8,
         stack("ErlmcpBlackboxDown", "monitoring", "warning", "blackbox", "blackbox-exporter:9115"),
-        # Of an absent(): it has no environment.
+        # Of an absent(): it has no environment, or that of the external labels.
         (stack("ErlmcpHealthProbeAbsent", "monitoring", "warning", "erlmcp_health", None, environment=None),),
         (
             instance("ErlmcpHealthProbeFailing", "availability", "warning", job="erlmcp_health"),
