@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import stat
 import subprocess
 import uuid
@@ -119,7 +120,9 @@ def test_without_any_secret_it_starts_and_says_what_is_missing(
         server.post([alert(environment=place, priority="P0")])
         for name in ("slack_url_platform", "pagerduty_key_platform", "smtp_password"):
             wait_for(lambda: [n for n in [name] if f"secrets/{n}" in server.log.read_text()], 1, 15, name)
-        wait_for(lambda: ["x"] * ("erlmcp.sms.phone.platform" in server.log.read_text()), 1, 15, "phones")
+        # SNS: one version looks for the profile first, the other for the number.
+        sns = re.compile(r"config profile, erlmcp-alerts|erlmcp\.sms\.phone\.platform")
+        wait_for(lambda: sns.findall(server.log.read_text()), 1, 15, "sns")
         metrics = server.get("/metrics", raw=True)
         failed = [line for line in metrics.splitlines() if line.startswith("alertmanager_notifications_failed_total{")]
         assert sum(float(line.rsplit(" ", 1)[1]) for line in failed) > 0, "what ErlmcpAlertmanagerNotificationsFailing sees"
