@@ -105,6 +105,8 @@ class TestSlack:
         body = attachment(request)
         assert "[P1 · firing 20]" in body["title"]
         assert body["text"].count("|Runbook>") == 5
+        assert body["text"].startswith("Requests to erlmcp fail\n\n*ErlmcpErrorRateHigh* · erlmcp-")
+        assert body["text"].count("Requests to erlmcp fail") == 1
         assert "…and 15 more: <" in body["text"]
         assert len(body["text"]) < 6000
         quiet(bench)
@@ -355,6 +357,19 @@ class TestSms:
         assert self.message(request).startswith(f"P1 escalated ErlmcpQueueDeep {place[:12]}")
         [slack] = bench.http.wait("/slack/", place)
         assert attachment(slack)["title"] == f"[P1 escalated from P2 · firing] ErlmcpQueueDeep · {place}"
+
+    def test_a_p0_that_pages_again(self, bench: Bench, place: str) -> None:
+        bench.server.post(
+            [
+                alert("ErlmcpEscalated", environment=place, priority="P0", escalated="true", escalated_from="P0",
+                      original_alertname="ErlmcpServiceDown", instance=None)
+            ]
+        )  # fmt: skip
+        [request] = bench.http.wait("/sns", place[:12])
+        assert self.message(request).startswith(f"P0 again ErlmcpServiceDown {place[:12]} since")
+        [slack] = bench.http.wait("/slack/", place)
+        assert attachment(slack)["title"] == f"[P0 again · firing] ErlmcpServiceDown · {place}"
+        assert bench.smtp.wait(place)[0].subject.startswith("[P0 again · firing] ErlmcpServiceDown")
 
     def test_hostile(self, bench: Bench, place: str) -> None:
         bench.server.post([hostile(environment=place, priority="P0")])
