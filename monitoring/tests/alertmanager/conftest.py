@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -56,6 +57,11 @@ def bench(
     server = Alertmanager(version, folder, text, smtp.certificate).start()
     yield Bench(server, http, smtp)
     server.stop()
+
+
+def pytest_configure() -> None:
+    """Ended by run.sh: what was started is stopped first, as at an interrupt."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
