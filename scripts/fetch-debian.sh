@@ -14,7 +14,8 @@ trixie and sid. VERSION may be a pattern: prometheus=3.5.* takes the newest.
 
 programs:
   prometheus         prometheus, promtool
-  alertmanager       alertmanager, amtool
+  alertmanager       alertmanager, amtool, and share/: the templates that Debian's
+                     build reads from /usr/share/prometheus/alertmanager
   node_exporter
   blackbox_exporter
   victoria-metrics   victoria-metrics, vmagent, vmalert, vmauth
@@ -61,7 +62,9 @@ present() { # PROGRAM PATTERN
   # The pattern is to be expanded here.
   # shellcheck disable=SC2086
   for dir in "$tools"/$1-$2; do
-    [ -x "$dir/$1" ] && return
+    [ -x "$dir/$1" ] || continue
+    [ "$1" != alertmanager ] || [ -r "$dir/share/default.tmpl" ] || continue
+    return 0
   done
   return 1
 }
@@ -155,6 +158,10 @@ fetch() { # PROGRAM PATTERN
   mkdir -p "$into"
   mv "$work"/unpacked/usr/bin/* "$into"/
   [ "$name" = "$program" ] || mv "$into/$name" "$into/$program"
+  if [ "$program" = alertmanager ]; then
+    mkdir "$into/share"
+    mv "$work"/unpacked/usr/share/prometheus/alertmanager/*.tmpl "$into/share"/
+  fi
   rm -rf "$work/unpacked"
 }
 

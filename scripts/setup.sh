@@ -115,14 +115,20 @@ group_test() {
   need_collector
   need_chromium || say "going on without Chromium"
   need_elixir || say "going on without Elixir"
-  local venv=$tools/venv wanted=$here/test/requirements.txt
-  if [ -f "$wanted" ] && ! cmp -s "$wanted" "$venv/.requirements"; then
-    say "installing Python packages into $venv"
-    python3 -m venv "$venv"
-    "$venv/bin/pip" install --quiet --disable-pip-version-check -r "$wanted"
-    cp "$wanted" "$venv/.requirements"
-  fi
-  need_libpython "$venv"
+  need_python_packages venv test/requirements.txt
+  need_libpython "$tools/venv"
+}
+
+# A virtual environment in .tools with what a file of requirements names.
+need_python_packages() { # NAME REQUIREMENTS
+  local venv=$tools/$1 wanted=$here/$2
+  # setup.sh is tested alone, without the checkout around it.
+  [ -f "$wanted" ] || return 0
+  cmp -s "$wanted" "$venv/.requirements" && return
+  say "installing Python packages into $venv"
+  python3 -m venv "$venv"
+  "$venv/bin/pip" install --quiet --disable-pip-version-check -r "$wanted"
+  cp "$wanted" "$venv/.requirements"
 }
 
 # The browser for the page of traces. Another one goes by the name in CHROMIUM.
@@ -170,13 +176,8 @@ group_stack() {
   "$here/scripts/fetch-debian.sh" prometheus=2.42.0 alertmanager=0.25.0 alertmanager=0.28.1 \
     'alertmanager=0.33.*' node_exporter=1.5.0 blackbox_exporter=0.23.0 victoria-metrics=1.112.0 ||
     say "going on without some of the stack's programs"
-  local venv=$tools/stack-venv wanted=$here/monitoring/tests/requirements.txt
-  if ! cmp -s "$wanted" "$venv/.requirements"; then
-    say "installing Python packages into $venv"
-    python3 -m venv "$venv"
-    "$venv/bin/pip" install --quiet --disable-pip-version-check -r "$wanted"
-    cp "$wanted" "$venv/.requirements"
-  fi
+  need_alertmanager_templates
+  need_python_packages stack-venv monitoring/tests/requirements.txt
   need_stack_node
 }
 
@@ -195,6 +196,18 @@ need_stack_node() {
       return 0
     }
   cp "$from/package-lock.json" "$into/.lock"
+}
+
+# Upstream's Alertmanager carries its default templates, Debian's reads them from
+# this path and does not start without. The newest version's fit all: they only
+# ever grew.
+need_alertmanager_templates() {
+  local into=/usr/share/prometheus/alertmanager from
+  [ -r "$into/default.tmpl" ] && return
+  from=$(printf '%s\n' "$tools"/alertmanager-*/share | sort -V | tail -1)
+  [ -r "$from/default.tmpl" ] || return 0
+  say "copying Alertmanager's default templates into $into"
+  as_root install -D -m 644 -t "$into" "$from"/*.tmpl
 }
 
 # prometheus.erl, compiled, out of Debian's rabbitmq-server package: unpacked, never installed.
