@@ -186,7 +186,8 @@ text(Term) ->
 
 -spec printed(term()) -> binary().
 printed(Term) ->
-    cut(lists:flatten(io_lib:format("~0tp", [Term], [{chars_limit, ?MAX_DETAIL}]))).
+    Shown = erlmcp_redaction:term(Term),
+    cut(lists:flatten(io_lib:format("~0tp", [Shown], [{chars_limit, ?MAX_DETAIL}]))).
 
 -spec joined([unicode:chardata()]) -> binary().
 joined(Parts) ->

@@ -38,4 +38,6 @@ add(Id, Domain) ->
 each(Fun) ->
     lists:foreach(fun({Id, Domain}) -> Fun(Id, Domain) end,
                   [{erlmcp_instrumentation, [erlmcp, instrumentation]},
-                   {erlmcp_metrics, [erlmcp, metrics]}]).
+                   {erlmcp_metrics, [erlmcp, metrics]},
+                   {erlmcp_http, [erlmcp, http]},
+                   {erlmcp_health, [erlmcp, health]}]).

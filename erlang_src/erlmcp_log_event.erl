@@ -39,16 +39,16 @@ chars({report, Report}, Meta, Max) ->
         none ->
             plain_report(Report, Max);
         Callback when is_function(Callback, 1) ->
-            {Format, Args} = Callback(erlmcp_redaction:term(Report)),
+            {Format, Args} = Callback(erlmcp_redaction:report(Report)),
             io_lib:format(Format, Args, [{chars_limit, Max}]);
         Callback ->
-            Callback(erlmcp_redaction:term(Report),
+            Callback(erlmcp_redaction:report(Report),
                      #{depth => ?MAX_REPORT_DEPTH, chars_limit => Max, single_line => true})
     end;
 chars({Format, []}, _Meta, Max) ->
     io_lib:format(Format, [], [{chars_limit, Max}]);
 chars({Format, Args}, _Meta, Max) ->
-    io_lib:format(Format, erlmcp_redaction:term(Args), [{chars_limit, Max}]).
+    io_lib:format(Format, erlmcp_redaction:arguments(Args), [{chars_limit, Max}]).
 
 %% Handlers of OTP give events one that the caller has not given.
 -spec report_callback(logger:metadata()) -> none | fun().

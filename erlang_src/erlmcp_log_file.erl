@@ -249,7 +249,9 @@ to_file(_Batch, #state{fd = none} = State) ->
 to_file({Lines, Bytes}, #state{fd = Fd, size = Size} = State) ->
     case file:write(Fd, Lines) of
         ok ->
-            {ok, State#state{size = Size + Bytes}};
+            %% Only now: a file on a full disk can be opened.
+            ok = say_that_it_works(State),
+            {ok, State#state{size = Size + Bytes, said = none}};
         {error, Reason} ->
             ok = undo(State),
             {error, fails(Reason, State)}
@@ -279,8 +281,7 @@ to_standard_output(Lines) ->
 open(#state{options = #{file := File, max_bytes := MaxBytes}} = State) ->
     case opened(File) of
         {ok, Fd, #file_info{size = Size, inode = Inode, type = Type}} ->
-            ok = say_that_it_works(State),
-            ended(State#state{said = none, fd = Fd, inode = Inode, size = Size, is_regular = Type =:= regular,
+            ended(State#state{fd = Fd, inode = Inode, size = Size, is_regular = Type =:= regular,
                               rotate_at = MaxBytes, checked_ms = now_ms()});
         {error, Reason} ->
             fails(Reason, State)
@@ -360,11 +361,14 @@ rotated(Bytes, #state{fd = Fd, size = Size, rotate_at = At, is_regular = true,
     case erlmcp_log_rotation:rotate(to_binary(File), Count, Compress) of
         {ok, Compression} ->
             open(State#state{fd = none, compression = Compression});
+        {error, enoent} ->
+            %% Somebody else has moved it.
+            open(State#state{fd = none, compression = none});
         {error, Reason} ->
             %% It grows on, and is tried again when it has grown as much.
             say(warning, "the log file ~ts cannot be renamed (~ts): it grows on", [File, reason(Reason)]),
-            Opened = open(State#state{fd = none, compression = none}),
-            Opened#state{rotate_at = Size + MaxBytes}
+            #state{size = Grown} = Opened = open(State#state{fd = none, compression = none}),
+            Opened#state{rotate_at = Grown + MaxBytes}
     end;
 rotated(_Bytes, State) ->
     State.

@@ -21,6 +21,15 @@
 rotate(File, 0, _Compress) ->
     without_compression(file:delete(File));
 rotate(File, Count, Compress) ->
+    %% The older ones stay where they are for a file that is gone.
+    case file:read_file_info(File, [raw]) of
+        {ok, _} -> moved_on(File, Count, Compress);
+        {error, _} = Error -> Error
+    end.
+
+-spec moved_on(file:filename_all(), pos_integer(), boolean()) ->
+    {ok, compression()} | {error, file:posix() | atom()}.
+moved_on(File, Count, Compress) ->
     _ = [file:delete(name(File, Count, Suffix)) || Suffix <- ["", ".gz"]],
     _ = [file:rename(name(File, N, Suffix), name(File, N + 1, Suffix))
          || N <- lists:seq(Count - 1, 1, -1), Suffix <- ["", ".gz"]],

@@ -10,11 +10,18 @@
 
 -export([is_secret/1]).
 -export([term/1]).
+-export([arguments/1]).
+-export([report/1]).
 -export([redacted/0]).
 
 %% What is walked of a term: parts, and their depth. The rest is left out.
 -define(MAX_PARTS, 16384).
 -define(MAX_DEPTH, 64).
+%% Levels of pairs in a report that stay whole: `#{report => [Own, Linked]}', where
+%% `Own' is a list of pairs.
+-define(REPORT_LEVELS, 3).
+%% The smallest share of a member; levels with more members are walked as terms.
+-define(MIN_SHARE, 16).
 -define(REST, <<"...">>).
 -define(REDACTED, <<"[REDACTED]">>).
 
@@ -41,7 +48,55 @@ redacted() ->
 %% 16 384 parts or 64 levels the rest is replaced by `<<"...">>'. Never raises.
 -spec term(term()) -> term().
 term(Term) ->
-    {Shown, _Left} = walk(Term, 0, ?MAX_PARTS),
+    walked(Term, ?MAX_PARTS).
+
+%% @doc The arguments of a format: each as {@link term/1} has it, and as many as
+%% there were.
+-spec arguments(term()) -> term().
+arguments([Argument | Rest]) -> [term(Argument) | arguments(Rest)];
+arguments(Rest) -> term(Rest).
+
+%% @doc A report, for a function that makes a text of it: with all of its keys, also
+%% those of pairs as deep as OTP's own reports nest them. The members of a level share
+%% what is walked, so that a large one does not cost its neighbours.
+-spec report(term()) -> term().
+report(Report) ->
+    report(Report, ?REPORT_LEVELS, ?MAX_PARTS).
+
+-spec report(term(), non_neg_integer(), pos_integer()) -> term().
+report(Map, Levels, Parts)
+  when is_map(Map), Levels > 0, map_size(Map) > 0, map_size(Map) =< Parts div ?MIN_SHARE ->
+    Share = Parts div map_size(Map),
+    maps:map(fun(Key, Value) -> report_value(Key, Value, Levels, Share) end, Map);
+report([First | _] = List, Levels, Parts)
+  when Levels > 0, is_tuple(First) orelse is_list(First) andalso First =/= [] ->
+    case members(List, Parts div ?MIN_SHARE, 0) of
+        many -> walked(List, Parts);
+        Count -> [report_member(Member, Levels, Parts div Count) || Member <- List]
+    end;
+report(Term, _Levels, Parts) ->
+    walked(Term, Parts).
+
+-spec report_member(term(), pos_integer(), pos_integer()) -> term().
+report_member({Key, Value}, Levels, Parts) -> {Key, report_value(Key, Value, Levels, Parts)};
+report_member(Member, Levels, Parts) -> report(Member, Levels, Parts).
+
+-spec report_value(term(), term(), pos_integer(), pos_integer()) -> term().
+report_value(Key, Value, Levels, Parts) ->
+    case is_secret(Key) of
+        true -> ?REDACTED;
+        false -> report(Value, Levels - 1, Parts)
+    end.
+
+%% Improper lists are not gone through by their members either.
+-spec members(term(), non_neg_integer(), non_neg_integer()) -> pos_integer() | many.
+members([], _Left, Count) -> Count;
+members([_ | Rest], Left, Count) when Left > 0 -> members(Rest, Left - 1, Count + 1);
+members(_Rest, _Left, _Count) -> many.
+
+-spec walked(term(), pos_integer()) -> term().
+walked(Term, Parts) ->
+    {Shown, _Left} = walk(Term, 0, Parts),
     Shown.
 
 -spec walk(term(), non_neg_integer(), integer()) -> {term(), integer()}.

@@ -11,15 +11,19 @@ log_filter_test_() ->
       fun a_handler_set_up_otherwise_is_left_alone/0]}.
 
 the_default_handler_shows_warnings() ->
-    Output = run("[{erlmcp_instrumentation, [{http_enabled, false}, {no_such_setting, 1}]}].",
+    Output = run("[{erlmcp_instrumentation, [{http_ip, \"0.0.0.0\"}, {http_port, 0}, {custom_port, off},"
+                 "                           {no_such_setting, 1}]}].",
                  "{ok, _} = application:ensure_all_started(erlmcp_instrumentation), "
                  "erlmcp_metrics:inc(below_zero, -1), "
+                 "erlmcp_instrumentation_health:drain(), "
                  "timer:sleep(200), "
                  "ok = application:stop(erlmcp_instrumentation), "
                  "{ok, #{filters := Filters}} = logger:get_handler_config(default), "
                  "io:format(\"filters ~b~n\", [length(Filters)])"),
     ?assertMatch({match, _}, re:run(Output, "settings that do not exist are ignored: no_such_setting")),
     ?assertMatch({match, _}, re:run(Output, "a recording of metric below_zero was refused")),
+    ?assertMatch({match, _}, re:run(Output, "can be reached from other hosts")),
+    ?assertMatch({match, _}, re:run(Output, "this node takes no more work")),
     ?assertMatch({match, _}, re:run(Output, "^filters 3$", [multiline])).
 
 a_failed_start_says_why() ->

@@ -24,6 +24,8 @@ formatter_test_() ->
       fun levels/0,
       fun messages/0,
       fun reports/0,
+      fun large_arguments_keep_their_neighbours/0,
+      fun large_reports_keep_their_keys/0,
       fun what_crashes_says_so/0,
       fun types_of_values/0,
       fun names_of_fields/0,
@@ -100,6 +102,29 @@ messages() ->
                             {{"~b of ~ts", [3, <<"größe"/utf8>>]}, <<"3 of größe"/utf8>>},
                             {{<<"~p">>, [{a, "b"}]}, <<"{a,\"b\"}">>},
                             {{"two~nlines", []}, <<"two\nlines">>}]].
+
+%% What is cut of one argument costs none of the others.
+large_arguments_keep_their_neighbours() ->
+    Big = lists:seq(1, 20000),
+    [?assertMatch({_, {match, _}},
+                  {Args, re:run(maps:get(<<"message">>, fields({Format, Args}, #{})), Pattern, [dotall])})
+     || {Format, Args, Pattern} <- [
+         {"took ~b ms, state ~0P", [12, Big, 9], "^took 12 ms, state \\[1,2,"},
+         {"state ~0P of ~s took ~b ms", [Big, 9, "me", 12], "^state .* of me took 12 ms$"},
+         {"~s|~b", [lists:duplicate(20000, $x), 7], "^x+"}]].
+
+%% A callback of a report, such as OTP's for the end of a process, finds all keys.
+large_reports_keep_their_keys() ->
+    Big = [{N, x} || N <- lists:seq(1, 20000)],
+    Callback = fun(#{a := _, report := [[{state, _}, {password, Secret}, {last, Last}], _], z := Z}) ->
+        {"~p ~p ~p", [Secret, Last, Z]}
+    end,
+    Report = #{a => Big, report => [[{state, Big}, {password, <<"geheim">>}, {last, here}], Big], z => too},
+    ?assertMatch(#{<<"message">> := <<"<<\"[REDACTED]\">> here too">>},
+                 fields({report, Report}, #{report_cb => Callback})),
+    ?assertEqual(#{a => [], b => #{}}, erlmcp_redaction:report(#{a => [], b => #{}})),
+    ?assertEqual([{a, 1} | tail], erlmcp_redaction:report([{a, 1} | tail])),
+    ?assertEqual({secret, <<"[REDACTED]">>}, erlmcp_redaction:report({secret, x})).
 
 reports() ->
     ?assertMatch(#{<<"message">> := <<"started">>, <<"what">> := <<"started">>, <<"n">> := 5},

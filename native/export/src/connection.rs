@@ -67,7 +67,9 @@ pub(crate) async fn serve(stream: TcpStream, peer: IpAddr, mut seat: Seat, door:
         limits.handshake = limits.handshake.min(RESERVE_TIME);
     }
     let conversation = async {
-        let (stream, certificate) = handshake::begin(stream, peer, limits.handshake, door).await?;
+        let longest = limits.handshake;
+        let (stream, certificate) =
+            handshake::begin(stream, peer, in_reserve, longest, door).await?;
         let visitor = Arc::new(Visitor::new(peer, certificate, in_reserve));
         attend(stream, &visitor, limits, door).await;
         Some(visitor)

@@ -12,7 +12,7 @@ use tokio_rustls::TlsAcceptor;
 
 use crate::accept::Door;
 use crate::connection::linger;
-use crate::door::{ClientCertificate, Failure, HandshakeFailure, Stream, Tls};
+use crate::door::{ClientCertificate, Failure, HandshakeFailure, Place, Stream, Tls};
 
 /// What those are told who speak HTTP where TLS is spoken.
 const SPEAK_TLS: &str = "HTTP/1.1 400 Bad Request\r\ncontent-type: text/plain; charset=utf-8\r\n\
@@ -21,22 +21,26 @@ const SPEAK_TLS: &str = "HTTP/1.1 400 Bad Request\r\ncontent-type: text/plain; c
 
 /// Makes of a connection what HTTP can be spoken on, with the client's
 /// certificate if it has shown one. None where that fails, which is counted.
+///
+/// One in the reserve takes no place among the handshakes, so that a peer beyond
+/// its share displaces nobody's: its place in the reserve bounds it.
 pub(crate) async fn begin(
     stream: TcpStream,
     peer: IpAddr,
+    in_reserve: bool,
     longest: Duration,
     door: &Door,
 ) -> Option<(Stream, Option<ClientCertificate>)> {
     let Some(tls) = door.app.gate.tls() else {
         return Some((Stream::Plain(stream), None));
     };
-    let mut place = door.handshakes.enter();
+    let mut place = (!in_reserve).then(|| door.handshakes.enter());
     let shaken = tokio::select! {
         shaken = timeout(longest, shake_hands(stream, tls)) => match shaken {
             Ok(shaken) => shaken,
             Err(_) => Err((HandshakeFailure::Timeout, None)),
         },
-        () = place.displaced() => Err((HandshakeFailure::Displaced, None)),
+        () = displaced(place.as_mut()) => Err((HandshakeFailure::Displaced, None)),
         () = door.lifecycle.stopped() => return None,
     };
     drop(place);
@@ -52,6 +56,14 @@ pub(crate) async fn begin(
             }
             None
         }
+    }
+}
+
+/// Ends when the place, if there is one, is given to another.
+async fn displaced(place: Option<&mut Place>) {
+    match place {
+        Some(place) => place.displaced().await,
+        None => std::future::pending().await,
     }
 }
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use erlmcp_metrics::exposition::{Format, Scope};
 use thiserror::Error;
+use tokio::sync::Semaphore;
 use tokio::task::spawn_blocking;
 
 use crate::body::Payload;
@@ -18,11 +19,16 @@ use crate::vm::Vm;
 
 type Shared = Option<Arc<Payload>>;
 
+/// Expositions that are rendered or compressed side by side: one for each of the
+/// common formats would be two; more only wait for the same cores.
+pub(crate) const RENDERINGS: usize = 3;
+
 /// Answers scrapes.
 pub(crate) struct Scraper {
     gatherer: Arc<Gatherer>,
     plain: Arc<Flights<(Format, Scope), Shared>>,
     gzipped: Flights<(Format, Scope), Shared>,
+    renderings: Arc<Semaphore>,
 }
 
 /// Everything that an exposition is made of.
@@ -41,7 +47,12 @@ pub(crate) struct ScrapeFailed;
 
 impl Scraper {
     pub(crate) fn new(gatherer: Gatherer) -> Self {
-        Self { gatherer: Arc::new(gatherer), plain: Arc::default(), gzipped: Flights::default() }
+        Self {
+            gatherer: Arc::new(gatherer),
+            plain: Arc::default(),
+            gzipped: Flights::default(),
+            renderings: Arc::new(Semaphore::new(RENDERINGS)),
+        }
     }
 
     /// The body of a scrape.
@@ -53,10 +64,13 @@ impl Scraper {
     ) -> Result<Arc<Payload>, ScrapeFailed> {
         let key = (format, scope);
         let (plain, gatherer) = (Arc::clone(&self.plain), Arc::clone(&self.gatherer));
-        let rendering =
-            async move { plain.join(key, || gatherer.exposition(format, scope)).await.flatten() };
+        let turns = Arc::clone(&self.renderings);
+        let rendering = async move {
+            plain.join(key, || gatherer.exposition(format, scope, turns)).await.flatten()
+        };
         let payload = if gzip {
-            self.gzipped.join(key, || compress(rendering)).await.flatten()
+            let turns = Arc::clone(&self.renderings);
+            self.gzipped.join(key, || compress(rendering, turns)).await.flatten()
         } else {
             rendering.await
         };
@@ -65,7 +79,12 @@ impl Scraper {
 }
 
 impl Gatherer {
-    async fn exposition(self: Arc<Self>, format: Format, scope: Scope) -> Shared {
+    async fn exposition(
+        self: Arc<Self>,
+        format: Format,
+        scope: Scope,
+        turns: Arc<Semaphore>,
+    ) -> Shared {
         let vm = match &self.vm {
             Some(vm) if scope == Scope::All => Some(vm.figures().await),
             _ => None,
@@ -87,14 +106,28 @@ impl Gatherer {
             }
             Arc::new(payload)
         };
-        spawn_blocking(render).await.ok()
+        in_turn(turns, render).await
     }
 }
 
-async fn compress(rendering: impl Future<Output = Shared>) -> Shared {
+async fn compress(rendering: impl Future<Output = Shared>, turns: Arc<Semaphore>) -> Shared {
     let plain = rendering.await?;
-    let gzipped = spawn_blocking(move || gzip::compress(&plain)).await;
-    gzipped.ok()?.ok().map(Arc::new)
+    in_turn(turns, move || gzip::compress(&plain)).await?.ok().map(Arc::new)
+}
+
+/// Does a piece of work on a thread for blocking work, when it is its turn. None
+/// if it panicked.
+async fn in_turn<T: Send + 'static>(
+    turns: Arc<Semaphore>,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Option<T> {
+    let turn = turns.acquire_owned().await.ok()?;
+    let work = move || {
+        let done = work();
+        drop(turn);
+        done
+    };
+    spawn_blocking(work).await.ok()
 }
 
 #[cfg(test)]

@@ -19,7 +19,7 @@ use crate::health::{Health, HealthSource};
 use crate::lifecycle::Lifecycle;
 use crate::listen::listen;
 use crate::process::ProcessFigures;
-use crate::scrape::{Gatherer, Scraper};
+use crate::scrape::{Gatherer, RENDERINGS, Scraper};
 use crate::source::MetricSource;
 use crate::stats::Stats;
 use crate::timed_stream::Deadlines;
@@ -27,12 +27,9 @@ use crate::traces::{TraceEndpoint, Traces};
 use crate::vm::{Vm, VmSource};
 
 const WORKERS: usize = 2;
-/// Threads for rendering and compressing. Two formats asked for at once render
-/// side by side; more than the cores that are to be spared would not help.
-const RENDERING_THREADS: usize = 4;
-/// Rendering and compressing, verifying passwords, and looking at files, none of
-/// which waits for another.
-const BLOCKING_THREADS: usize = RENDERING_THREADS + HASHERS + 1;
+/// Threads for blocking work, so that none waits for another kind: expositions, a
+/// page of traces and what refreshes it, passwords, and the files of the door.
+const BLOCKING_THREADS: usize = RENDERINGS + 2 + HASHERS + 1;
 const THREAD_NAME: &str = "erlmcp_http";
 /// How long an idle thread for blocking work is kept.
 const THREAD_KEEP_ALIVE: Duration = Duration::from_secs(30);

@@ -18,6 +18,9 @@ use tokio::time::{Instant, Sleep, sleep};
 
 use crate::phase::{Numbered, Phase, PhaseCell};
 
+/// Most that TLS holds of what was written and not sent (rustls' default).
+const BUFFERED_BYTES: f64 = 65_536.0;
+
 /// The deadlines of one connection.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Deadlines {
@@ -204,6 +207,38 @@ impl<S> TimedStream<S> {
     fn note_written(&mut self, result: &Poll<io::Result<usize>>) {
         if let Poll::Ready(Ok(bytes)) = result {
             self.writing.2 = self.writing.2.saturating_add(*bytes as u64);
+            // A buffer that takes more has been emptied to that extent.
+            if self.flush_clock.running {
+                self.flush_clock.start(self.flush_time());
+            }
+        }
+    }
+
+    /// How long sending what is buffered may take.
+    fn flush_time(&self) -> Duration {
+        let by_rate = Duration::try_from_secs_f64(BUFFERED_BYTES / self.deadlines.min_rate);
+        self.deadlines.write.max(by_rate.unwrap_or(Duration::MAX))
+    }
+
+    /// Ends a wait for what is buffered that took too long.
+    fn with_flush_deadline(
+        &mut self,
+        cx: &mut Context<'_>,
+        result: Poll<io::Result<()>>,
+    ) -> Poll<io::Result<()>> {
+        if result.is_ready() {
+            if self.flush_clock.running {
+                self.flush_clock.stop();
+                cx.waker().wake_by_ref();
+            }
+            return result;
+        }
+        if !self.flush_clock.running {
+            self.flush_clock.start(self.flush_time());
+        }
+        match self.flush_clock.poll(cx) {
+            Poll::Ready(()) => Poll::Ready(Err(self.miss(Missed::Write))),
+            Poll::Pending => Poll::Pending,
         }
     }
 
@@ -276,28 +311,15 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for TimedStream<S> {
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        match Pin::new(&mut this.inner).poll_flush(cx) {
-            Poll::Ready(result) => {
-                if this.flush_clock.running {
-                    this.flush_clock.stop();
-                    cx.waker().wake_by_ref();
-                }
-                Poll::Ready(result)
-            }
-            Poll::Pending => {
-                if !this.flush_clock.running {
-                    this.flush_clock.start(this.deadlines.write);
-                }
-                match this.flush_clock.poll(cx) {
-                    Poll::Ready(()) => Poll::Ready(Err(this.miss(Missed::Write))),
-                    Poll::Pending => Poll::Pending,
-                }
-            }
-        }
+        let result = Pin::new(&mut this.inner).poll_flush(cx);
+        this.with_flush_deadline(cx, result)
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().inner).poll_shutdown(cx)
+        let this = self.get_mut();
+        // TLS says goodbye, for which there may be no room.
+        let result = Pin::new(&mut this.inner).poll_shutdown(cx);
+        this.with_flush_deadline(cx, result)
     }
 }
 

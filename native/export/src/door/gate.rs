@@ -42,8 +42,8 @@ pub(crate) struct Gate {
     tokens: Option<Arc<Reloaded<Tokens>>>,
     passwords: Option<Arc<Reloaded<Passwords>>>,
     tls: Option<Arc<Tls>>,
-    throttle: Throttle,
-    remembered: Remembered,
+    throttle: Arc<Throttle>,
+    remembered: Arc<Remembered>,
     hashers: Arc<Semaphore>,
     hashing: Arc<AtomicUsize>,
     stats: Arc<Stats>,
@@ -120,8 +120,8 @@ impl Gate {
             tokens,
             passwords,
             tls,
-            throttle: Throttle::new(config.failures_per_minute),
-            remembered: Remembered::new(),
+            throttle: Arc::new(Throttle::new(config.failures_per_minute)),
+            remembered: Arc::new(Remembered::new()),
             hashers: Arc::new(Semaphore::new(HASHERS)),
             hashing: Arc::default(),
             stats: Arc::clone(stats),
@@ -215,29 +215,46 @@ impl Gate {
         self.throttle.take(peer, now).map_err(Failure::Throttled)?;
         let (hash, is_known) = passwords.hash_of(&user);
         let key = self.remembered.key(&user, hash, &password);
-        let is_remembered = self.remembered.knows(key, now);
-        if !is_remembered {
-            let verified = self.verify(password, hash.to_owned()).await;
-            if verified == Err(Failure::Busy) {
-                self.throttle.give_back(peer, Instant::now());
+        if self.remembered.knows(key, now) {
+            self.throttle.give_back(peer, now);
+        } else {
+            let (throttle, remembered) = (Arc::clone(&self.throttle), Arc::clone(&self.remembered));
+            // Where the password is verified: a client that leaves before it knows
+            // has not been wrong, and need not wait again.
+            let judge = move |right: bool| {
+                let right = right && is_known;
+                if right {
+                    let now = Instant::now();
+                    remembered.remember(key, now);
+                    throttle.give_back(peer, now);
+                }
+                right
+            };
+            match self.verify(password, hash.to_owned(), judge).await {
+                Ok(true) => {}
+                Ok(false) => return Err(Failure::Password),
+                Err(failure) => {
+                    self.throttle.give_back(peer, Instant::now());
+                    return Err(failure);
+                }
             }
-            if !(verified? && is_known) {
-                return Err(Failure::Password);
-            }
-            self.remembered.remember(key, Instant::now());
         }
-        self.throttle.give_back(peer, Instant::now());
         Ok(Client { method: Method::Basic, names: vec![user] })
     }
 
-    async fn verify(&self, password: Zeroizing<Vec<u8>>, hash: String) -> Result<bool, Failure> {
+    async fn verify(
+        &self,
+        password: Zeroizing<Vec<u8>>,
+        hash: String,
+        judge: impl FnOnce(bool) -> bool + Send + 'static,
+    ) -> Result<bool, Failure> {
         let turn = Turn::take(&self.hashing).ok_or(Failure::Busy)?;
         let Ok(hasher) = Arc::clone(&self.hashers).acquire_owned().await else {
             return Err(Failure::Busy);
         };
         // Both are held until the work is done, also for a client that leaves.
         let work = move || {
-            let right = passwords::verify(&password, &hash);
+            let right = judge(passwords::verify(&password, &hash));
             drop((hasher, turn));
             right
         };

@@ -58,7 +58,7 @@ impl Drop for Folder {
 pub(crate) struct Authority(CertifiedIssuer<'static, KeyPair>);
 
 /// A certificate and its key.
-struct Identity {
+pub(crate) struct Identity {
     certificate: rcgen::Certificate,
     key: KeyPair,
 }
@@ -93,7 +93,7 @@ impl Authority {
     }
 
     /// A client that trusts this authority.
-    fn client(&self, identity: Option<Identity>) -> Arc<ClientConfig> {
+    pub(crate) fn client(&self, identity: Option<Identity>) -> Arc<ClientConfig> {
         let mut roots = RootCertStore::empty();
         roots.add(CertificateDer::from(self.0.der().to_vec())).unwrap();
         let provider = Arc::new(rustls::crypto::ring::default_provider());
@@ -111,12 +111,16 @@ impl Authority {
     }
 }
 
-type TlsClient = StreamOwned<ClientConnection, TcpStream>;
+pub(crate) type TlsClient = StreamOwned<ClientConnection, TcpStream>;
 
 fn connect_tls(address: SocketAddr, client: &Arc<ClientConfig>) -> TlsClient {
+    tls_over(connect(address), client)
+}
+
+pub(crate) fn tls_over(stream: TcpStream, client: &Arc<ClientConfig>) -> TlsClient {
     let name = ServerName::try_from("localhost").unwrap();
     let connection = ClientConnection::new(Arc::clone(client), name).unwrap();
-    StreamOwned::new(connection, connect(address))
+    StreamOwned::new(connection, stream)
 }
 
 /// A response, or the error that the handshake or the connection ended with.

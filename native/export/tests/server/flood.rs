@@ -12,7 +12,7 @@ use crate::common::{
     PATIENCE, Synthetic, config, connect, eventually, get, is_closed, narrow, read_all, read_one,
     send, sources, start,
 };
-use crate::door::{Authority, Folder};
+use crate::door::{Authority, Folder, tls_over};
 
 #[test]
 fn probes_are_answered_while_a_crowd_has_every_place() {
@@ -71,6 +71,57 @@ fn handshakes_that_stand_still_keep_nobody_out() {
     // The last ones have displaced the first ones, and are displaced in turn.
     eventually("the oldest go", || crowd.iter().filter(|stream| is_closed(stream)).count() >= 16);
     assert_eq!(get(address, "/metrics").status, 400, "it is answered, in the clear");
+}
+
+#[test]
+fn handshakes_in_the_reserve_displace_nobody() {
+    let (folder, authority) = (Folder::new(), Authority::new());
+    let door = DoorConfig {
+        tls: Some(authority.serve(&folder)),
+        max_handshakes: 2,
+        ..DoorConfig::default()
+    };
+    let config = ServerConfig { door, max_connections: 2, ..config() };
+    let (_server, address) = start(config, sources());
+    let half = |_| {
+        let stream = connect(address);
+        (&stream).write_all(&[22, 3, 1]).unwrap();
+        stream
+    };
+    let regular: Vec<TcpStream> = (0..2).map(half).collect();
+    let crowd: Vec<TcpStream> = (0..100).map(half).collect();
+    eventually("the reserve turns over", || {
+        crowd.iter().filter(|stream| is_closed(stream)).count() >= 30
+    });
+    assert!(!regular.iter().any(is_closed));
+}
+
+/// TLS has a buffer of its own: what it takes is not what the client takes.
+#[test]
+fn over_tls_a_reader_that_makes_progress_is_not_cut() {
+    let (folder, authority) = (Folder::new(), Authority::new());
+    let door = DoorConfig { tls: Some(authority.serve(&folder)), ..DoorConfig::default() };
+    let bytes = 2 << 20;
+    let (_, sources) = Synthetic::sources(bytes, Duration::ZERO);
+    // 300 ms without progress, and 256 KiB a second; it reads twice as fast.
+    let write_timeout = Duration::from_millis(300);
+    let config = ServerConfig { door, write_timeout, min_send_rate: 256 << 10, ..config() };
+    let (_server, address) = start(config, sources);
+    let mut slow = tls_over(narrow(address), &authority.client(None));
+    slow.write_all(b"GET /metrics HTTP/1.1\r\nHost: t\r\nConnection: close\r\n\r\n").unwrap();
+    let begin = Instant::now();
+    let (mut buffer, mut read) = (vec![0; 16 * 1024], 0);
+    loop {
+        match slow.read(&mut buffer) {
+            Ok(0) => break,
+            Ok(bytes) => read += bytes,
+            Err(error) => panic!("{error} after {read} bytes, {:?}", begin.elapsed()),
+        }
+        let due = Duration::from_secs_f64(read as f64 / f64::from(512 << 10));
+        thread::sleep(due.saturating_sub(begin.elapsed()));
+    }
+    assert!(read > bytes, "{read}");
+    assert!(begin.elapsed() > write_timeout * 2, "slow enough: {:?}", begin.elapsed());
 }
 
 #[test]
