@@ -3,7 +3,7 @@
 set -euo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
-python=$here/../../../.tools/stack-venv/bin/python
+python=${ERLMCP_TOOLS:-$here/../../../.tools}/stack-venv/bin/python
 
 usage() {
   cat <<'USAGE'
@@ -41,7 +41,7 @@ case ${1-} in
 esac
 
 if [ ! -x "$python" ]; then
-  echo 'rules: there is no .tools/stack-venv; run scripts/setup.sh stack' >&2
+  printf 'rules: there is no %s; run scripts/setup.sh stack\n' "$python" >&2
   exit 1
 fi
 PYTHONDONTWRITEBYTECODE=1 exec "$python" "$here/suite.py" "$@"

@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -17,7 +18,7 @@ from cases import Test, of_alerts, of_recorded, written
 from metrics import Catalogue
 from model import ALERTS, EXAMPLE, HERE, MONITORING, PROMETHEUS, RECORDING, RUNBOOKS, read_all
 
-TOOLS = MONITORING.parent / ".tools"
+TOOLS = Path(os.environ.get("ERLMCP_TOOLS", MONITORING.parent / ".tools"))
 VERSIONS = ("2.42.0", "2.53.3", "3.5.*")
 
 
