@@ -114,7 +114,7 @@ reads_see_what_was_written(_Config) ->
 large_terms_are_bounded(_Config) ->
     Binary = binary:copy(<<"x">>, 50000000),
     <<Part:100/binary, _/binary>> = Binary,
-    Huge = [Binary, lists:seq(1, 1000000), 1 bsl 10000000, list_to_tuple(lists:seq(1, 100000)),
+    Huge = [Binary, lists:seq(1, 1000000), 1 bsl 4000000, list_to_tuple(lists:seq(1, 100000)),
             maps:from_list([{I, I} || I <- lists:seq(1, 100000)]), fun() -> Binary end,
             {Binary, [Binary]}],
     Before = erlang:memory(binary),

@@ -69,7 +69,7 @@ wait(Port, Output, Status) ->
         {Port, eof} when is_integer(Status) -> ended(Port, Status, Output);
         {Port, eof} -> wait(Port, Output, eof)
     after ?RUN_MS ->
-        catch port_close(Port),
+        try port_close(Port) catch error:badarg -> true end,
         error({does_not_end, lists:flatten(Output)})
     end.
 

@@ -105,7 +105,7 @@ results(Config) ->
               {begins, <<"raised error: {a,<<\"b\">>}, in erlmcp_health_SUITE:">>}},
              {fun() -> binary_to_atom(get(no_such_key)) end, <<"unhealthy">>,
               {begins, <<"raised error: badarg, in erlang:binary_to_atom/">>}},
-             {fun ?MODULE:no_such_function/0, <<"unhealthy">>,
+             {erlang:make_fun(?MODULE, no_such_function, 0), <<"unhealthy">>,
               {begins, <<"raised error: undef, in erlmcp_health_SUITE:no_such_function/0">>}},
              {fun() -> exit(self(), kill), timer:sleep(infinity) end, <<"unhealthy">>,
               {begins, <<"killed: ">>}},

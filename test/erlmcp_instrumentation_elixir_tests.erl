@@ -98,10 +98,10 @@ exceptions_of_any_shape_do_no_harm() ->
          ?assertEqual({Shape, Printed(Shape)}, {Shape, Message}),
          ?assert(is_binary(Type))
      end || Shape <- Shapes],
-    Long = ?ARGUMENT_ERROR#{message := binary:copy(<<"x">>, 100_000)},
+    Long = maps:put(message, binary:copy(<<"x">>, 100_000), ?ARGUMENT_ERROR),
     #{<<"exception.message">> := Cut} = erlmcp_otel_exception:attributes(error, Long, []),
     ?assertEqual(2048, byte_size(Cut)),
-    Broken = ?ARGUMENT_ERROR#{message := <<"a", 255, "b">>},
+    Broken = maps:put(message, <<"a", 255, "b">>, ?ARGUMENT_ERROR),
     #{<<"exception.message">> := Shown} = erlmcp_otel_exception:attributes(error, Broken, []),
     ?assertEqual(<<"<<\"aÿb\">>"/utf8>>, Shown).
 
