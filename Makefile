@@ -16,7 +16,7 @@ setup: ## install everything: Erlang, rebar3, Prometheus, Python packages, linte
 
 compile: ## build the native library and the Erlang application
 	@scripts/setup.sh build
-	@echo "compile: native library and Erlang application (the first time takes a minute or two)"
+	@echo "compile: native library and Erlang application (the first time takes about three minutes on two cores)"
 	@$(REBAR) compile
 
 demo: compile ## a simulated MCP server under load, measured by its own scrape
