@@ -16,7 +16,7 @@ import pytest
 import yaml
 from alerts import alert, ended
 from conftest import Bench, wanted
-from programs import CONFIG
+from shipped import CONFIG
 
 Labels = dict[str, Any]
 

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 import yaml
-from programs import CONFIG, RULES
 from routing import leaves, matcher, matches
+from shipped import CONFIG, RULES
 from test_inhibition import CASES
 
 
