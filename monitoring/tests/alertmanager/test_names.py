@@ -34,7 +34,9 @@ def configured() -> list[list[str]]:
 
 
 def alternatives(pattern: str) -> list[str]:
-    """The names that a pattern of this file stands for: A|B and A(B|C)D."""
+    """The names that a pattern of this file stands for: A|B, A(B|C)D, and |A, which is also none."""
+    if pattern.startswith("|"):
+        return alternatives(pattern[1:])
     inner = re.search(r"\(([^()]*)\)", pattern)
     if inner:
         parts = inner[1].split("|")
