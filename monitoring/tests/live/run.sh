@@ -9,7 +9,7 @@ usage: monitoring/tests/live/run.sh
 
 Three nodes of the demo, Prometheus and Alertmanager on the shipped configuration,
 the channels' stand-ins. A P0, a P2 that escalates, a silence; prints how long each
-notification took. Takes about eight minutes and ends with
+notification took. Takes about five minutes and ends with
 `live: N passed, N failed, N skipped`.
 
 environment:
