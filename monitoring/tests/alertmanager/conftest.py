@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from programs import SUPPORTED, program
 from server import Alertmanager, calendar, prepare, waits
+from shipped import SUPPORTED, program
 from sinks import HttpSink, SmtpSink
 
 

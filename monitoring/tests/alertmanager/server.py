@@ -14,11 +14,12 @@ import subprocess
 import time
 import urllib.parse
 import urllib.request
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from programs import CONFIG, SECRETS_SCRIPT, TEMPLATES, program
+from shipped import CONFIG, SECRETS_SCRIPT, TEMPLATES, program
 from sinks import HttpSink, SmtpSink
 
 EXTERNAL_URL = "http://alertmanager.example:9093"
@@ -31,7 +32,7 @@ NEVER = "[{years: ['1999']}]"
 def replace(text: str, pattern: str, value: str) -> str:
     """Every occurrence of a pattern, of which there must be one."""
     text, count = re.subn(pattern, lambda _: value, text, flags=re.MULTILINE)
-    assert count, f"{pattern!r} is not in alertmanager.yml"
+    assert count, f"{pattern!r} is not in the shipped file"
     return text
 
 
@@ -48,6 +49,14 @@ def waits(text: str, wait: str = "1s", interval: str = "1s", repeat: str = "1h")
     text = replace(text, r"(?<=group_wait: )\S+$", wait)
     text = replace(text, r"(?<=group_interval: )\S+$", interval)
     return replace(text, r"(?<=repeat_interval: )\S+$", repeat)
+
+
+def each_wait(text: str, shorter: Callable[[str], str]) -> str:
+    """Every wait by a rule, so that their order stays."""
+    for key in ("group_wait", "group_interval", "repeat_interval"):
+        text, count = re.subn(rf"(?<={key}: )\S+$", lambda found: shorter(found[0]), text, flags=re.MULTILINE)
+        assert count, key
+    return text
 
 
 def calendar(text: str, now: set[str]) -> str:

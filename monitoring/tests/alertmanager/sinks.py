@@ -117,6 +117,7 @@ class Mail:
     tls: bool
     login: str
     message: email.message.EmailMessage
+    at: float
 
     @property
     def subject(self) -> str:
@@ -155,7 +156,10 @@ class SmtpSink:
                 assert isinstance(message, email.message.EmailMessage)
                 login = session.auth_data.decode() if session.auth_data else ""
                 sink.mails.append(
-                    Mail(envelope.mail_from or "", list(envelope.rcpt_tos), session.ssl is not None, login, message)
+                    Mail(
+                        envelope.mail_from or "", list(envelope.rcpt_tos), session.ssl is not None, login, message,
+                        time.monotonic(),
+                    )
                 )
                 return "250 OK"
 

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 import yaml
 from conftest import wanted
-from programs import CONFIG, README, SUPPORTED, TEMPLATES, UNSUPPORTED
 from routing import leaves
+from shipped import CONFIG, README, SUPPORTED, TEMPLATES, UNSUPPORTED
 
 # Functions of templates that came after 0.26, which the guide's date is.
 LATER = {"since", "humanizeDuration", "date", "tz", "now", "safeUrl", "urlUnescape", "toJson", "list", "append", "dict"}

@@ -12,8 +12,8 @@ import pytest
 import yaml
 from alerts import alert
 from conftest import Bench, wanted
-from programs import CONFIG, README, ROOT
 from server import Alertmanager, calendar, prepare, waits
+from shipped import CONFIG, README, ROOT
 from sinks import HttpSink, SmtpSink
 from test_routes import labels, table
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from alerts import Alert, alert, ended, hostile, twenty
 from conftest import Bench
-from programs import ROOT
+from shipped import ROOT
 
 WIDTH = 390
 PICTURES = ROOT / "_build" / "test-logs"

@@ -12,8 +12,8 @@ import pytest
 import yaml
 from alerts import alert
 from conftest import Bench
-from programs import CONFIG
 from server import Alertmanager, calendar, prepare, waits
+from shipped import CONFIG
 from sinks import HttpSink, SmtpSink
 
 # Which time interval holds which alerts back: of priority and escalated.

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 import yaml
-from programs import CONFIG, RULES
 from routing import leaves, matcher, matches
+from shipped import CONFIG, RULES
 from test_inhibition import CASES
 
 
@@ -34,7 +34,9 @@ def configured() -> list[list[str]]:
 
 
 def alternatives(pattern: str) -> list[str]:
-    """The names that a pattern of this file stands for: A|B and A(B|C)D."""
+    """The names that a pattern of this file stands for: A|B, A(B|C)D, and |A, which is also none."""
+    if pattern.startswith("|"):
+        return alternatives(pattern[1:])
     inner = re.search(r"\(([^()]*)\)", pattern)
     if inner:
         parts = inner[1].split("|")

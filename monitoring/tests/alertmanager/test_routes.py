@@ -10,8 +10,8 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 import yaml
 from conftest import wanted
-from programs import CONFIG, HERE, SUPPORTED
 from routing import resolve
+from shipped import CONFIG, HERE, SUPPORTED
 
 PRIORITIES = ("P0", "P1", "P2", "P3", "-", "P9")
 TEAMS = ("platform", "security", "monitoring", "-", "unknown")

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 from alerts import alert
-from programs import README, SECRETS_SCRIPT, SHIPPED
 from server import Alertmanager, calendar, prepare, waits, write_secrets
+from shipped import README, SECRETS_SCRIPT, SHIPPED
 from sinks import HttpSink, SmtpSink, wait_for
 
 

@@ -30,20 +30,23 @@ class Demo:
         self.port, self.custom_port = free_port(), free_port()
         self.address = f"127.0.0.1:{self.port}"
         self.custom_address = f"127.0.0.1:{self.custom_port}"
+        self._name, self._folder = name, folder
+        self._environment = {
+            "ERLMCP_BUILD": str(build()),
+            "ERLMCP_HTTP_PORT": str(self.port),
+            "ERLMCP_CUSTOM_PORT": str(self.custom_port),
+            "ERLMCP_VM_COLLECTORS": "all",
+            "ERLMCP_TRACE_FILE": str(folder / f"{name}-traces.jsonl"),
+            "DEMO_SECONDS": "0",
+            "DEMO_RATE": str(rate),
+            **(environment or {}),
+        }
+        self.start()
+
+    def start(self) -> None:
+        """Now, or again after it was killed, on the same ports."""
         self.program = Program(
-            name,
-            [ROOT / "examples/demo/run.sh"],
-            folder / f"{name}.log",
-            {
-                "ERLMCP_BUILD": str(build()),
-                "ERLMCP_HTTP_PORT": str(self.port),
-                "ERLMCP_CUSTOM_PORT": str(self.custom_port),
-                "ERLMCP_VM_COLLECTORS": "all",
-                "ERLMCP_TRACE_FILE": str(folder / f"{name}-traces.jsonl"),
-                "DEMO_SECONDS": "0",
-                "DEMO_RATE": str(rate),
-                **(environment or {}),
-            },
+            self._name, [ROOT / "examples/demo/run.sh"], self._folder / f"{self._name}.log", self._environment
         )
         # run.sh compiles into one folder: a node is up before the next one starts.
         self.program.wait_until_answers(f"http://{self.address}/metrics", START_SECONDS)
@@ -67,6 +70,7 @@ class Demo:
         """The VM ends without a word."""
         self._vm(signal.SIGKILL)
         wait_for(f"the end of {self.program.name}", lambda: self.program.process.poll() is not None, 10)
+        self.program.stop()
 
     def stop(self) -> None:
         """As a service manager would."""

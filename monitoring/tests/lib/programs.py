@@ -127,9 +127,10 @@ class Program:
             os.killpg(self.process.pid, number)
 
     def stop(self) -> None:
-        """Asks it to end, and ends it when it does not."""
-        if self in _running:
-            _running.remove(self)
+        """Asks it to end, and ends it when it does not. Once: its number may be another's later."""
+        if self not in _running:
+            return
+        _running.remove(self)
         if self.process.poll() is None:
             self.signal(signal.SIGCONT)
             self.process.terminate()

@@ -60,16 +60,23 @@ class Client:
         return float(result[0]["value"][1]) if result else None
 
 
-def quickened(text: str, interval: str, window: str) -> str:
+def divided(duration: str, pace: float | None, least: float = 0) -> str:
+    """A duration of Prometheus by `pace`, at least so many seconds; nought without a pace."""
+    number, unit = re.fullmatch(r"(\d+)(s|m|h|d)", duration).groups()  # type: ignore[union-attr]
+    seconds = int(number) * {"s": 1, "m": 60, "h": 3600, "d": 86400}[unit]
+    return f"{round(max(seconds / pace if pace else 0, least) * 1000)}ms"
+
+
+def quickened(text: str, interval: str, window: str, pace: float | None = None) -> str:
     """Rules that live faster: evaluated each `interval`, five minutes become `window`.
 
     Only intervals, five-minute windows and the seconds that a sample stands for
     are changed; names, labels and the long windows stay, which average over what
-    there is. `for:` becomes nought.
+    there is. `for:` is divided by `pace`; without, it becomes nought.
     """
     seconds = interval.removesuffix("s")
     text = re.sub(r"(?m)^(\s+interval:) \S+", rf"\1 {interval}", text)
-    text = re.sub(r"(?m)^(\s+for:) \S+", r"\1 0s", text)
+    text = re.sub(r"(?m)^(\s+for:) (\S+)", lambda found: f"{found[1]} {divided(found[2], pace)}", text)
     text = text.replace("[5m]", f"[{window}]")
     # environment:erlmcp_downtime_seconds:sum30d counts evaluations.
     return re.sub(r"(?m)^(\s+)60\n(\s+\*)", rf"\g<1>{seconds}\n\2", text)
@@ -86,36 +93,17 @@ def rule_files(root: Path, into: Path, interval: str, window: str) -> list[Path]
     return written
 
 
-class Prometheus:
-    """The server."""
+class Server:
+    """Prometheus on a configuration."""
 
-    def __init__(
-        self,
-        version: str,
-        folder: Path,
-        scrapes: Sequence[Mapping[str, Any]],
-        rules: Sequence[Path],
-        *,
-        interval: str = "1s",
-        alertmanager: str | None = None,
-        port: int | None = None,
-    ) -> None:
+    def __init__(self, version: str, folder: Path, config: Path, port: int | None = None) -> None:
         self.port = port or free_port()
         self.address = f"127.0.0.1:{self.port}"
-        config: dict[str, Any] = {
-            "global": {"scrape_interval": interval, "scrape_timeout": interval, "evaluation_interval": interval},
-            "rule_files": [str(path) for path in rules],
-            "scrape_configs": list(scrapes),
-        }
-        if alertmanager:
-            config["alerting"] = {"alertmanagers": [{"static_configs": [{"targets": [alertmanager]}]}]}
-        path = folder / f"prometheus-{version}.yml"
-        path.write_text(yaml.safe_dump(config, sort_keys=False), encoding="utf-8")
         self.program = Program(
             f"prometheus-{version}",
             [
                 find("prometheus", version),
-                f"--config.file={path}",
+                f"--config.file={config}",
                 f"--storage.tsdb.path={folder / f'prometheus-{version}-data'}",
                 f"--web.listen-address={self.address}",
                 "--enable-feature=exemplar-storage",
@@ -132,6 +120,32 @@ class Prometheus:
     def stop(self) -> None:
         """Ends it."""
         self.program.stop()
+
+
+class Prometheus(Server):
+    """With jobs and rules that a test names."""
+
+    def __init__(
+        self,
+        version: str,
+        folder: Path,
+        scrapes: Sequence[Mapping[str, Any]],
+        rules: Sequence[Path],
+        *,
+        interval: str = "1s",
+        alertmanager: str | None = None,
+        port: int | None = None,
+    ) -> None:
+        config: dict[str, Any] = {
+            "global": {"scrape_interval": interval, "scrape_timeout": interval, "evaluation_interval": interval},
+            "rule_files": [str(path) for path in rules],
+            "scrape_configs": list(scrapes),
+        }
+        if alertmanager:
+            config["alerting"] = {"alertmanagers": [{"static_configs": [{"targets": [alertmanager]}]}]}
+        path = folder / f"prometheus-{version}.yml"
+        path.write_text(yaml.safe_dump(config, sort_keys=False), encoding="utf-8")
+        super().__init__(version, folder, path, port)
 
 
 def target(job: str, addresses: Sequence[str], *, path: str = "/metrics", **more: Any) -> dict[str, Any]:

@@ -12,7 +12,8 @@ usage: monitoring/tests/rules/run.sh [static | cases | example | --write]
 Checks monitoring/prometheus and monitoring/runbooks and ends with
 `rules: N passed, N failed, N skipped`.
 
-  static    labels, annotations, names of metrics and labels, runbooks, coverage
+  static    labels, annotations, names of metrics and labels (in the documentation too),
+            runbooks, coverage
   cases     promtool of each version: configuration, rules, cases (minutes)
   example   the worked example of a custom metric, with a real node and Prometheus
   --write   make runbooks/README.md from the rules, test nothing

@@ -11,6 +11,7 @@ import tempfile
 from pathlib import Path
 
 import check
+import docs
 import example
 import runbooks
 import targets
@@ -132,6 +133,9 @@ def main() -> int:
             count.result(f"{rule.name}, names", check.record(rule, catalogue))
         for name, wrong in sorted(runbooks.check(alerts, catalogue).items()):
             count.result(f"runbooks/{name}.md", wrong)
+        for page, wrong in docs.check(catalogue).items():
+            count.result(f"{page}, names of metrics", wrong)
+        count.result("the checker of pages", docs.checker(catalogue))
         logql(count)
         shell(count)
         for name, wrong in targets.script().items():
