@@ -15,6 +15,8 @@
 -export([expected/1]).
 -export([format_report/1]).
 -export([own_variable/1]).
+-export([entry/5]).
+-export([entry/6]).
 
 -export_type([config/0, entry/0, key/0, unit/0, error/0]).
 
@@ -134,13 +136,20 @@ spec() ->
 own_variable(Key) ->
     "ERLMCP_" ++ string:uppercase(atom_to_list(Key)).
 
-%% Internals
-
+%% @private An entry of the table: a setting that is ours alone.
 -spec entry(key(), erlmcp_instrumentation_setting_type:type(), term(), unit(), binary()) ->
     entry().
 entry(Key, Type, Default, Unit, Doc) ->
-    #{key => Key, variable => own_variable(Key), type => Type, default => Default,
-      unit => Unit, doc => Doc}.
+    entry(Key, own_variable(Key), Type, Default, Unit, Doc).
+
+%% @private One whose variable OpenTelemetry has named.
+-spec entry(key(), Variable :: string(), erlmcp_instrumentation_setting_type:type(), term(),
+            unit(), binary()) -> entry().
+entry(Key, Variable, Type, Default, Unit, Doc) ->
+    #{key => Key, variable => Variable, type => Type, default => Default, unit => Unit,
+      doc => Doc}.
+
+%% Internals
 
 %% The variable of any setting.
 -spec variable_of(key()) -> string().

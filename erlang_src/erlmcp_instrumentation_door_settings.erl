@@ -9,6 +9,8 @@
 -export([is_closed/1]).
 -export([check/1]).
 
+-import(erlmcp_instrumentation_config, [entry/5]).
+
 -define(MAX_MILLISECONDS, 86400000).
 
 %% @doc The entries of the table.
@@ -111,13 +113,6 @@ limits() ->
 
 -spec file() -> erlmcp_instrumentation_setting_type:type().
 file() -> {optional, off, path}.
-
--spec entry(erlmcp_instrumentation_config:key(), erlmcp_instrumentation_setting_type:type(),
-            term(), erlmcp_instrumentation_config:unit(), binary()) ->
-    erlmcp_instrumentation_config:entry().
-entry(Key, Type, Default, Unit, Doc) ->
-    #{key => Key, variable => erlmcp_instrumentation_config:own_variable(Key), type => Type,
-      default => Default, unit => Unit, doc => Doc}.
 
 -spec or_nil(off | Value) -> nil | Value.
 or_nil(off) -> nil;

@@ -6,6 +6,8 @@
 -export([spec/0]).
 -export([version/1]).
 
+-import(erlmcp_instrumentation_config, [entry/5]).
+
 -define(MAX_MS, 60000).
 -define(DAY_MS, 86400000).
 
@@ -48,10 +50,3 @@ version(#{health_version := off} = Config) ->
     end;
 version(#{health_version := Version}) ->
     Version.
-
--spec entry(erlmcp_instrumentation_config:key(), erlmcp_instrumentation_setting_type:type(),
-            term(), erlmcp_instrumentation_config:unit(), binary()) ->
-    erlmcp_instrumentation_config:entry().
-entry(Key, Type, Default, Unit, Doc) ->
-    #{key => Key, variable => erlmcp_instrumentation_config:own_variable(Key), type => Type,
-      default => Default, unit => Unit, doc => Doc}.

@@ -7,6 +7,8 @@
 -export([record_limits/1]).
 -export([file/1]).
 
+-import(erlmcp_instrumentation_config, [entry/5, entry/6]).
+
 -type config() :: erlmcp_instrumentation_config:config().
 
 -define(MAX_COUNT, 16777216).
@@ -15,32 +17,32 @@
 %% @doc The entries of the table.
 -spec spec() -> [erlmcp_instrumentation_config:entry()].
 spec() ->
-    [own(redact_keys, names, [<<"default">>], none,
-         <<"Keys whose values are not shown in spans, baggage and logs: names that the last words "
-           "of a key are compared with. The word default stands for the built-in ones (password, "
-           "secret, token, authorization, cookie, api key and more), a name with a minus before "
-           "it is an exception.">>),
-     own(log_context, boolean, true, none,
-         <<"Whether a primary filter of logger adds trace_id, span_id and trace_flags to what is "
-           "logged inside of a span, and counts messages by level.">>),
-     own(log_file, {optional, off, path}, off, none,
-         <<"A file to which logs are written as lines of JSON, such as "
-           "/var/log/erlmcp/erlmcp.log. While it cannot be written, they go to standard "
-           "output.">>),
-     own(log_file_level, level(), debug, none,
-         <<"Messages of this level and above are written to log_file, of those that logger's own "
-           "level lets through.">>),
-     own(log_file_max_bytes, {integer, 65536, ?MAX_BYTES}, 16777216, bytes,
-         <<"Bytes after which a new log_file is begun.">>),
-     own(log_file_count, {integer, 0, 1000}, 5, none,
-         <<"How many older log files are kept beside it, as log_file.1 and so on.">>),
-     own(log_file_compress, boolean, true, none,
-         <<"Whether older log files but the newest of them are compressed.">>),
-     own(log_file_queue_bytes, {integer, 65536, ?MAX_BYTES}, 8388608, bytes,
-         <<"Bytes of lines that wait to be written; further ones are dropped and counted.">>),
-     own(otlp_log_level, level(), debug, none,
-         <<"Messages of this level and above are sent by OTLP, where log records are sent at all "
-           "(logs_exporter), of those that logger's own level lets through.">>),
+    [entry(redact_keys, names, [<<"default">>], none,
+           <<"Keys whose values are not shown in spans, baggage and logs: names that the last words "
+             "of a key are compared with. The word default stands for the built-in ones (password, "
+             "secret, token, authorization, cookie, api key and more), a name with a minus before "
+             "it is an exception.">>),
+     entry(log_context, boolean, true, none,
+           <<"Whether a primary filter of logger adds trace_id, span_id and trace_flags to what is "
+             "logged inside of a span, and counts messages by level.">>),
+     entry(log_file, {optional, off, path}, off, none,
+           <<"A file to which logs are written as lines of JSON, such as "
+             "/var/log/erlmcp/erlmcp.log. While it cannot be written, they go to standard "
+             "output.">>),
+     entry(log_file_level, level(), debug, none,
+           <<"Messages of this level and above are written to log_file, of those that logger's own "
+             "level lets through.">>),
+     entry(log_file_max_bytes, {integer, 65536, ?MAX_BYTES}, 16777216, bytes,
+           <<"Bytes after which a new log_file is begun.">>),
+     entry(log_file_count, {integer, 0, 1000}, 5, none,
+           <<"How many older log files are kept beside it, as log_file.1 and so on.">>),
+     entry(log_file_compress, boolean, true, none,
+           <<"Whether older log files but the newest of them are compressed.">>),
+     entry(log_file_queue_bytes, {integer, 65536, ?MAX_BYTES}, 8388608, bytes,
+           <<"Bytes of lines that wait to be written; further ones are dropped and counted.">>),
+     entry(otlp_log_level, level(), debug, none,
+           <<"Messages of this level and above are sent by OTLP, where log records are sent at all "
+             "(logs_exporter), of those that logger's own level lets through.">>),
      entry(logrecord_attribute_count_limit, "OTEL_LOGRECORD_ATTRIBUTE_COUNT_LIMIT", inherited(),
            inherit, attributes,
            <<"Attributes of a log record. Inherit takes attribute_count_limit.">>),
@@ -79,17 +81,3 @@ inherited() ->
 level() ->
     Levels = [debug, info, notice, warning, error, critical, alert, emergency],
     {choice, [{Level, atom_to_list(Level)} || Level <- Levels]}.
-
--spec own(erlmcp_instrumentation_config:key(), erlmcp_instrumentation_setting_type:type(),
-          term(), erlmcp_instrumentation_config:unit(), binary()) ->
-    erlmcp_instrumentation_config:entry().
-own(Key, Type, Default, Unit, Doc) ->
-    entry(Key, erlmcp_instrumentation_config:own_variable(Key), Type, Default, Unit, Doc).
-
--spec entry(erlmcp_instrumentation_config:key(), string(),
-            erlmcp_instrumentation_setting_type:type(), term(),
-            erlmcp_instrumentation_config:unit(), binary()) ->
-    erlmcp_instrumentation_config:entry().
-entry(Key, Variable, Type, Default, Unit, Doc) ->
-    #{key => Key, variable => Variable, type => Type, default => Default, unit => Unit,
-      doc => Doc}.

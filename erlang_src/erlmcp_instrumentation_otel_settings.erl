@@ -8,6 +8,8 @@
 -export([signals/0]).
 -export([signal_key/2]).
 
+-import(erlmcp_instrumentation_config, [entry/5, entry/6]).
+
 -export_type([signal/0]).
 
 -type signal() :: traces | metrics | logs.
@@ -43,12 +45,12 @@ general() ->
              "Off takes the name of the release, and unknown_service:erl without one.">>),
      entry(resource_attributes, "OTEL_RESOURCE_ATTRIBUTES", attributes, [], none,
            <<"Attributes of all that is sent, beside those that are found out.">>),
-     own(cluster, {optional, off, text}, off, none,
-         <<"The resource attribute erlmcp.cluster.">>),
-     own(environment, {optional, off, text}, off, none,
-         <<"The resource attributes deployment.environment.name and erlmcp.environment.">>),
-     own(region, {optional, off, text}, off, none,
-         <<"The resource attribute erlmcp.region.">>),
+     entry(cluster, {optional, off, text}, off, none,
+           <<"The resource attribute erlmcp.cluster.">>),
+     entry(environment, {optional, off, text}, off, none,
+           <<"The resource attributes deployment.environment.name and erlmcp.environment.">>),
+     entry(region, {optional, off, text}, off, none,
+           <<"The resource attribute erlmcp.region.">>),
      entry(propagators, "OTEL_PROPAGATORS",
            {choices, [tracecontext, baggage, b3, b3multi]}, [tracecontext, baggage], none,
            <<"How contexts are read from headers and written into headers. All are written; of "
@@ -134,13 +136,13 @@ sampling() ->
            off, none,
            <<"For traceidratio the part of all traces, from 0 to 1 (off means 1); for "
              "rate_limited the spans a second, at least 0.001. Ignored by other samplers.">>),
-     own(tail_errors, boolean, false, none,
-         <<"Whether spans that the sampler refused are kept when they end with an error.">>),
-     own(tail_slow_ms, {integer_or_off, 1, ?MAX_MILLISECONDS}, off, milliseconds,
-         <<"Spans that the sampler refused are kept when they took longer than this.">>),
-     own(tail_max_bytes, {integer, 0, ?MAX_BYTES}, 16777216, bytes,
-         <<"Memory for open spans that the sampler refused and that may still be kept by "
-           "tail_errors or tail_slow_ms.">>)].
+     entry(tail_errors, boolean, false, none,
+           <<"Whether spans that the sampler refused are kept when they end with an error.">>),
+     entry(tail_slow_ms, {integer_or_off, 1, ?MAX_MILLISECONDS}, off, milliseconds,
+           <<"Spans that the sampler refused are kept when they took longer than this.">>),
+     entry(tail_max_bytes, {integer, 0, ?MAX_BYTES}, 16777216, bytes,
+           <<"Memory for open spans that the sampler refused and that may still be kept by "
+             "tail_errors or tail_slow_ms.">>)].
 
 -spec limits() -> [erlmcp_instrumentation_config:entry()].
 limits() ->
@@ -169,12 +171,12 @@ limits() ->
      entry(link_attribute_count_limit, "OTEL_LINK_ATTRIBUTE_COUNT_LIMIT", inherited(Count),
            inherit, attributes,
            <<"Attributes of a link. Inherit takes attribute_count_limit.">>),
-     own(max_open_spans, {integer, 1, ?MAX_COUNT}, 100000, spans,
-         <<"Spans that may be open on the node at once; further ones are not recorded and are "
-           "counted.">>),
-     own(span_max_bytes, {integer, 1024, 1048576}, 65536, bytes,
-         <<"Encoded length of a span; attributes, events and links that would make it longer "
-           "are dropped and counted in the span.">>)].
+     entry(max_open_spans, {integer, 1, ?MAX_COUNT}, 100000, spans,
+           <<"Spans that may be open on the node at once; further ones are not recorded and are "
+             "counted.">>),
+     entry(span_max_bytes, {integer, 1024, 1048576}, 65536, bytes,
+           <<"Encoded length of a span; attributes, events and links that would make it longer "
+             "are dropped and counted in the span.">>)].
 
 -spec batches() -> [erlmcp_instrumentation_config:entry()].
 batches() ->
@@ -221,43 +223,28 @@ batches() ->
 
 -spec storage() -> [erlmcp_instrumentation_config:entry()].
 storage() ->
-    [own(queue_max_bytes, {integer, 65536, ?MAX_BYTES}, 33554432, bytes,
-         <<"Encoded bytes of ended spans that are held, those being sent included; as many "
-           "for log records.">>),
-     own(spool_dir, {optional, off, path}, off, none,
-         <<"A folder for what could not be sent; it is sent later, also after a restart of the "
-           "node. Off drops it and counts it.">>),
-     own(spool_max_bytes, {integer, 1048576, ?MAX_BYTES}, 268435456, bytes,
-         <<"Bytes that the spool may take on the disk; what is beyond is dropped and "
-           "counted.">>),
-     own(trace_ring_bytes, {integer, 0, ?MAX_BYTES}, 4194304, bytes,
-         <<"Memory for the recent spans that /debug/traces shows.">>),
-     own(debug_traces, choice([off, loopback, open]), loopback, none,
-         <<"Who may see /debug/traces: nobody, those on this machine, or everybody who reaches "
-           "the HTTP server. Spans may hold what users sent.">>),
-     own(trace_file, {optional, off, path}, off, none,
-         <<"A file to which spans are appended as lines of OTLP JSON, whatever else is done "
-           "with them.">>),
-     own(trace_file_max_bytes, {integer, 65536, ?MAX_BYTES}, 67108864, bytes,
-         <<"Bytes after which a new trace_file is begun; the four before it are kept beside "
-           "it.">>)].
+    [entry(queue_max_bytes, {integer, 65536, ?MAX_BYTES}, 33554432, bytes,
+           <<"Encoded bytes of ended spans that are held, those being sent included; as many "
+             "for log records.">>),
+     entry(spool_dir, {optional, off, path}, off, none,
+           <<"A folder for what could not be sent; it is sent later, also after a restart of the "
+             "node. Off drops it and counts it.">>),
+     entry(spool_max_bytes, {integer, 1048576, ?MAX_BYTES}, 268435456, bytes,
+           <<"Bytes that the spool may take on the disk; what is beyond is dropped and "
+             "counted.">>),
+     entry(trace_ring_bytes, {integer, 0, ?MAX_BYTES}, 4194304, bytes,
+           <<"Memory for the recent spans that /debug/traces shows.">>),
+     entry(debug_traces, choice([off, loopback, open]), loopback, none,
+           <<"Who may see /debug/traces: nobody, those on this machine, or everybody who reaches "
+             "the HTTP server. Spans may hold what users sent.">>),
+     entry(trace_file, {optional, off, path}, off, none,
+           <<"A file to which spans are appended as lines of OTLP JSON, whatever else is done "
+             "with them.">>),
+     entry(trace_file_max_bytes, {integer, 65536, ?MAX_BYTES}, 67108864, bytes,
+           <<"Bytes after which a new trace_file is begun; the four before it are kept beside "
+             "it.">>)].
 
 %% Internals
-
--spec entry(erlmcp_instrumentation_config:key(), string(),
-            erlmcp_instrumentation_setting_type:type(), term(),
-            erlmcp_instrumentation_config:unit(), binary()) ->
-    erlmcp_instrumentation_config:entry().
-entry(Key, Variable, Type, Default, Unit, Doc) ->
-    #{key => Key, variable => Variable, type => Type, default => Default, unit => Unit,
-      doc => Doc}.
-
-%% A setting that OpenTelemetry has no variable for.
--spec own(erlmcp_instrumentation_config:key(), erlmcp_instrumentation_setting_type:type(),
-          term(), erlmcp_instrumentation_config:unit(), binary()) ->
-    erlmcp_instrumentation_config:entry().
-own(Key, Type, Default, Unit, Doc) ->
-    entry(Key, erlmcp_instrumentation_config:own_variable(Key), Type, Default, Unit, Doc).
 
 -spec choice([atom()]) -> erlmcp_instrumentation_setting_type:type().
 choice(Words) ->

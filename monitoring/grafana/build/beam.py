@@ -1,6 +1,7 @@
 """BEAM: the virtual machine of each node, and the library that measures it."""
 
 import names
+import shared
 import thresholds as levels
 from frame import Board
 from names import INSTANCE
@@ -337,12 +338,7 @@ def board() -> Board:
                 "Limits",
                 "How much of each limit of the VM is used, the fullest node.",
                 [
-                    now(f"max(instance:erlang_vm_processes:ratio{{{INSTANCE}}})", "Processes"),
-                    now(f"max(instance:erlang_vm_ports:ratio{{{INSTANCE}}})", "Ports"),
-                    now(f"max(instance:erlang_vm_atoms:ratio{{{INSTANCE}}})", "Atoms"),
-                    now(f"max(instance:erlang_vm_ets_tables:ratio{{{INSTANCE}}})", "ETS tables"),
-                    now(f"max(instance:erlmcp_open_fds:ratio{{{INSTANCE}}})", "File descriptors"),
-                    now(f"max(instance:erlmcp_metrics_series:ratio{{{INSTANCE}}})", "Metric series"),
+                    *shared.limits_of_nodes(),
                 ],
                 "percentunit",
                 levels.above(levels.SATURATION),

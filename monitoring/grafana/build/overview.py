@@ -147,12 +147,7 @@ def _limits() -> Panel:
         "How full things are",
         "Of each limit, the fullest instance: at 100 % nothing more fits.",
         [
-            now(f"max(instance:erlang_vm_processes:ratio{{{INSTANCE}}})", "Processes"),
-            now(f"max(instance:erlang_vm_ports:ratio{{{INSTANCE}}})", "Ports"),
-            now(f"max(instance:erlang_vm_atoms:ratio{{{INSTANCE}}})", "Atoms"),
-            now(f"max(instance:erlang_vm_ets_tables:ratio{{{INSTANCE}}})", "ETS tables"),
-            now(f"max(instance:erlmcp_open_fds:ratio{{{INSTANCE}}})", "File descriptors"),
-            now(f"max(instance:erlmcp_metrics_series:ratio{{{INSTANCE}}})", "Metric series"),
+            *shared.limits_of_nodes(),
             now(f"max(instance_signal:erlmcp_otel_queue:ratio{{{INSTANCE}}})", "Export queue"),
             now(f"max(instance:node_filesystem:ratio{{{STACK}}})", "Fullest disk"),
         ],

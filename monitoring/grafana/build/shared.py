@@ -3,6 +3,7 @@
 import names
 import thresholds as levels
 from frame import explore
+from grafana_foundation_sdk.builders import prometheus
 from names import FIRING, INSTANCE, by_own_name
 from panels import Column, Panel, figure, graph, link, listing, to_dashboard
 from queries import now, rows, series
@@ -26,6 +27,37 @@ def latency(title: str) -> Panel:
         fill=0,
         links=[to_dashboard("Performance", names.PERFORMANCE)],
     )
+
+
+def alert_columns() -> list[Column]:
+    """How an alert begins in a table: how urgent it is, and its name, which opens the runbook."""
+    return [
+        Column(
+            "priority",
+            "Priority",
+            width=80,
+            mappings={
+                "P0": ("P0", "dark-red"),
+                "P1": ("P1", "red"),
+                "P2": ("P2", "orange"),
+                "P3": ("P3", levels.YELLOW),
+            },
+        ),
+        Column("alertname", "Alert", links=[("Runbook", names.RUNBOOKS + "/${__value.raw}.md")]),
+    ]
+
+
+def limits_of_nodes() -> list[prometheus.Dataquery]:
+    """How full the fullest chosen node is, of each limit that every node has."""
+    ratios = {
+        "Processes": "erlang_vm_processes",
+        "Ports": "erlang_vm_ports",
+        "Atoms": "erlang_vm_atoms",
+        "ETS tables": "erlang_vm_ets_tables",
+        "File descriptors": "erlmcp_open_fds",
+        "Metric series": "erlmcp_metrics_series",
+    }
+    return [now(f"max(instance:{name}:ratio{{{INSTANCE}}})", shown) for shown, name in ratios.items()]
 
 
 def error_ratio(title: str) -> Panel:
@@ -66,18 +98,7 @@ def alerts_firing() -> Panel:
         "within four, P3 within a day.",
         [rows(f"max by ({bounded}) ({by_own_name(firing)})")],
         [
-            Column(
-                "priority",
-                "Priority",
-                width=80,
-                mappings={
-                    "P0": ("P0", "dark-red"),
-                    "P1": ("P1", "red"),
-                    "P2": ("P2", "orange"),
-                    "P3": ("P3", levels.YELLOW),
-                },
-            ),
-            Column("alertname", "Alert", links=[("Runbook", names.RUNBOOKS + "/${__value.raw}.md")]),
+            *alert_columns(),
             Column("escalated_from", "Was", width=50),
             Column("instance", "Instance", width=140),
             Column("team", "Team", width=80),

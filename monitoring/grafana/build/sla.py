@@ -1,6 +1,7 @@
 """SLA: what was promised, what was kept, what it cost, and what happened."""
 
 import names
+import shared
 import thresholds as levels
 from frame import Board
 from names import ENVIRONMENT, SERVICE, STACK
@@ -95,18 +96,7 @@ def _incidents() -> Panel:
             rows(f"1000 * max_over_time(timestamp(max by ({bounded}) ({FIRED}))[$__range:30s])"),
         ],
         [
-            Column(
-                "priority",
-                "Priority",
-                width=80,
-                mappings={
-                    "P0": ("P0", "dark-red"),
-                    "P1": ("P1", "red"),
-                    "P2": ("P2", "orange"),
-                    "P3": ("P3", levels.YELLOW),
-                },
-            ),
-            Column("alertname", "Alert", links=[("Runbook", names.RUNBOOKS + "/${__value.raw}.md")]),
+            *shared.alert_columns(),
             Column("team", "Team", width=100),
             Column("Value #A", "Fired for", unit="s", decimals=0, width=110),
             Column("Value #B", "Last seen", unit="dateTimeAsIso", width=170),

@@ -1,6 +1,5 @@
 //! One connection, from its first byte to its last.
 
-use std::future::pending;
 use std::io;
 use std::net::IpAddr;
 use std::pin::pin;
@@ -16,7 +15,7 @@ use tokio::time::timeout;
 
 use crate::accept::Door;
 use crate::app::App;
-use crate::door::{Place, Stream};
+use crate::door::{Place, Stream, displaced};
 use crate::handshake;
 use crate::lifecycle::Lifecycle;
 use crate::phase::{Phase, PhaseCell};
@@ -40,6 +39,15 @@ pub(crate) enum Seat {
     Regular,
     /// One of the few for health probes when there is no other.
     Reserve(Place),
+}
+
+impl Seat {
+    fn reserved(&mut self) -> Option<&mut Place> {
+        match self {
+            Self::Regular => None,
+            Self::Reserve(place) => Some(place),
+        }
+    }
 }
 
 /// How long a connection in the reserve may take for its handshake, and again
@@ -76,18 +84,10 @@ pub(crate) async fn serve(stream: TcpStream, peer: IpAddr, mut seat: Seat, door:
     };
     let visitor = tokio::select! {
         visitor = conversation => visitor,
-        () = displaced(&mut seat) => None,
+        () = displaced(seat.reserved()) => None,
     };
     if in_reserve && !visitor.is_some_and(|visitor| visitor.was_served()) {
         door.app.stats.rejected();
-    }
-}
-
-/// Comes back when another connection needs the place more.
-async fn displaced(seat: &mut Seat) {
-    match seat {
-        Seat::Regular => pending().await,
-        Seat::Reserve(place) => place.displaced().await,
     }
 }
 

@@ -12,7 +12,7 @@ use tokio_rustls::TlsAcceptor;
 
 use crate::accept::Door;
 use crate::connection::linger;
-use crate::door::{ClientCertificate, Failure, HandshakeFailure, Place, Stream, Tls};
+use crate::door::{ClientCertificate, Failure, HandshakeFailure, Stream, Tls, displaced};
 
 /// What those are told who speak HTTP where TLS is spoken.
 const SPEAK_TLS: &str = "HTTP/1.1 400 Bad Request\r\ncontent-type: text/plain; charset=utf-8\r\n\
@@ -56,14 +56,6 @@ pub(crate) async fn begin(
             }
             None
         }
-    }
-}
-
-/// Ends when the place, if there is one, is given to another.
-async fn displaced(place: Option<&mut Place>) {
-    match place {
-        Some(place) => place.displaced().await,
-        None => std::future::pending().await,
     }
 }
 

@@ -73,6 +73,7 @@ mod source;
 mod stats;
 mod timed_stream;
 mod traces;
+mod turn;
 mod visitor;
 mod vm;
 

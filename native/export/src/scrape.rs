@@ -6,7 +6,6 @@ use std::sync::Arc;
 use erlmcp_metrics::exposition::{Format, Scope};
 use thiserror::Error;
 use tokio::sync::Semaphore;
-use tokio::task::spawn_blocking;
 
 use crate::body::Payload;
 use crate::flight::Flights;
@@ -15,6 +14,7 @@ use crate::lifecycle::Lifecycle;
 use crate::process::ProcessFigures;
 use crate::source::MetricSource;
 use crate::stats::Stats;
+use crate::turn::in_turn;
 use crate::vm::Vm;
 
 type Shared = Option<Arc<Payload>>;
@@ -113,21 +113,6 @@ impl Gatherer {
 async fn compress(rendering: impl Future<Output = Shared>, turns: Arc<Semaphore>) -> Shared {
     let plain = rendering.await?;
     in_turn(turns, move || gzip::compress(&plain)).await?.ok().map(Arc::new)
-}
-
-/// Does a piece of work on a thread for blocking work, when it is its turn. None
-/// if it panicked.
-async fn in_turn<T: Send + 'static>(
-    turns: Arc<Semaphore>,
-    work: impl FnOnce() -> T + Send + 'static,
-) -> Option<T> {
-    let turn = turns.acquire_owned().await.ok()?;
-    let work = move || {
-        let done = work();
-        drop(turn);
-        done
-    };
-    spawn_blocking(work).await.ok()
 }
 
 #[cfg(test)]

@@ -8,7 +8,6 @@ use std::time::Instant;
 
 use hyper::header::HeaderMap;
 use tokio::sync::Semaphore;
-use tokio::task::spawn_blocking;
 use zeroize::Zeroizing;
 
 use super::clients::ClientCertificate;
@@ -28,6 +27,7 @@ use super::tokens::Tokens;
 use crate::answer::Answer;
 use crate::source::MetricSource;
 use crate::stats::Stats;
+use crate::turn::in_turn;
 
 /// Passwords that are verified side by side, each on a thread for blocking work.
 pub(crate) const HASHERS: usize = 2;
@@ -249,16 +249,13 @@ impl Gate {
         judge: impl FnOnce(bool) -> bool + Send + 'static,
     ) -> Result<bool, Failure> {
         let turn = Turn::take(&self.hashing).ok_or(Failure::Busy)?;
-        let Ok(hasher) = Arc::clone(&self.hashers).acquire_owned().await else {
-            return Err(Failure::Busy);
-        };
-        // Both are held until the work is done, also for a client that leaves.
+        // Its place in line as well is held until the work is done.
         let work = move || {
             let right = judge(passwords::verify(&password, &hash));
-            drop((hasher, turn));
+            drop(turn);
             right
         };
-        spawn_blocking(work).await.map_err(|_| Failure::Busy)
+        in_turn(Arc::clone(&self.hashers), work).await.ok_or(Failure::Busy)
     }
 }
 

@@ -38,4 +38,4 @@ pub(crate) use refusal::Failure;
 pub(crate) use reload::Watch;
 pub(crate) use stream::Stream;
 pub(crate) use tls::Tls;
-pub(crate) use turnover::{Place, Turnover};
+pub(crate) use turnover::{Place, Turnover, displaced};

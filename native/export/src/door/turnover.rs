@@ -5,6 +5,7 @@
 //! who uses his at once is done before it is taken from him.
 
 use std::collections::VecDeque;
+use std::future::pending;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
@@ -50,11 +51,12 @@ impl Turnover {
     }
 }
 
-impl Place {
-    /// Comes back when the place is taken away.
-    pub(crate) async fn displaced(&mut self) {
+/// Comes back when the place, if there is one, is taken away.
+pub(crate) async fn displaced(place: Option<&mut Place>) {
+    match place {
         // Nothing is ever sent.
-        let _ = (&mut self.holding).await;
+        Some(place) => drop((&mut place.holding).await),
+        None => pending().await,
     }
 }
 
@@ -71,7 +73,7 @@ mod tests {
     use tokio::time::timeout;
 
     async fn is_displaced(place: &mut Place) -> bool {
-        timeout(Duration::ZERO, place.displaced()).await.is_ok()
+        timeout(Duration::ZERO, displaced(Some(place))).await.is_ok()
     }
 
     #[tokio::test]

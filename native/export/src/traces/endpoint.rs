@@ -24,6 +24,7 @@ use crate::traces::ring::TraceRing;
 use crate::traces::selection::Selection;
 use crate::traces::waterfall::Waterfall;
 use crate::traces::{json, page, summary, trace_page};
+use crate::turn::in_turn;
 
 /// Whoever can see to it that spans that have ended reach the [`TraceRing`].
 pub trait TraceSource: Send + Sync + 'static {
@@ -113,10 +114,7 @@ impl TraceEndpoint {
         self.refresh().await;
         let ring = self.traces.as_ref().map(|traces| Arc::clone(&traces.ring));
         let gzip = negotiate::gzip(headers);
-        // It stays with the rendering, which goes on when the client has gone.
-        let permit = Arc::clone(&self.renderings).acquire_owned().await;
         let render = move || {
-            let _permit = permit;
             let Rendered { status, content_type, text } = match &ring {
                 Some(ring) => render(ring, view, &selection),
                 None => without_tracing(view),
@@ -126,8 +124,8 @@ impl TraceEndpoint {
             let encoded = packed.is_some();
             (status, content_type, encoded, Arc::new(packed.unwrap_or(plain)))
         };
-        let rendered = spawn_blocking(render).await;
-        let Ok((status, content_type, encoded, payload)) = rendered else {
+        let rendered = in_turn(Arc::clone(&self.renderings), render).await;
+        let Some((status, content_type, encoded, payload)) = rendered else {
             let text = "the traces could not be rendered\n".to_owned();
             return Answer::text(StatusCode::INTERNAL_SERVER_ERROR, text);
         };
