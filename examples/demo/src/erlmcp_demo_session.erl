@@ -6,6 +6,8 @@
 -module(erlmcp_demo_session).
 -behaviour(gen_server).
 
+-include_lib("kernel/include/logger.hrl").
+
 -export([start_link/1]).
 -export([request/2]).
 -export([close/1]).
@@ -107,11 +109,22 @@ ended(Reason, #{session_type := Type, transport := Transport}, Started) ->
 answer(Frame, #{options := Options, series := Series} = State) ->
     #{method := Method, params := Params} = erlmcp_demo_transport:decode(Frame, Series),
     Result = erlmcp_demo_tracing:request(request(Method, Params, State), fun() ->
-        erlmcp_demo_methods:handle(Method, Params, Options)
+        Started = erlang:monotonic_time(),
+        Handled = erlmcp_demo_methods:handle(Method, Params, Options),
+        processed(Method, Handled, Started),
+        Handled
     end),
     Answer = erlmcp_demo_transport:encode(Result, Series),
     erlmcp_demo_metrics:payload(byte_size(Frame), byte_size(Answer)),
     Answer.
+
+%% Dropped by logger's own level, notice, unless somebody asks for info.
+-spec processed(binary(), {ok | error, term()}, Started :: integer()) -> ok.
+processed(Method, {Status, _}, Started) ->
+    ?LOG_INFO("Request processed", #{
+        method => Method, status => Status,
+        duration_ms => round(seconds_since(Started) * 1000)
+    }).
 
 %% What a request's span says. The params are read for names, never for
 %% arguments.

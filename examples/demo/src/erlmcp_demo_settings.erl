@@ -9,10 +9,12 @@
 -type settings() :: #{
     seconds := non_neg_integer(),
     rate := pos_integer(),
-    sessions := pos_integer()
+    sessions := pos_integer(),
+    faults := 0..100
 }.
 %% `seconds' 0 is "until told to stop"; `rate' is requests a second over all
-%% sessions; `sessions' is how many are open at a time.
+%% sessions; `sessions' is how many are open at a time; `faults' is how many
+%% percent of what can go wrong does.
 
 %% A simulated request costs a quarter of a millisecond of CPU at most, spinning
 %% schedulers included: 2 000 a second for every core but one keep that one free.
@@ -24,8 +26,9 @@
 -define(MAX_SECONDS, 86400).
 -define(MAX_RATE, 100000).
 -define(MAX_SESSIONS, 10000).
+-define(ALL_FAULTS, 100).
 
-%% @doc Reads `DEMO_SECONDS', `DEMO_RATE' and `DEMO_SESSIONS'.
+%% @doc Reads `DEMO_SECONDS', `DEMO_RATE', `DEMO_SESSIONS' and `DEMO_FAULTS'.
 -spec read() -> {ok, settings()} | {error, Text :: string()}.
 read() ->
     read(fun os:getenv/1, erlang:system_info(schedulers_online)).
@@ -40,7 +43,8 @@ read(Getenv, Cores) ->
         Seconds = integer(Getenv, "DEMO_SECONDS", 10, 0, ?MAX_SECONDS),
         Rate = integer(Getenv, "DEMO_RATE", default_rate(Seconds, Cores), 1, ?MAX_RATE),
         Sessions = integer(Getenv, "DEMO_SESSIONS", default_sessions(Rate), 1, ?MAX_SESSIONS),
-        {ok, #{seconds => Seconds, rate => Rate, sessions => Sessions}}
+        Faults = integer(Getenv, "DEMO_FAULTS", ?ALL_FAULTS, 0, ?ALL_FAULTS),
+        {ok, #{seconds => Seconds, rate => Rate, sessions => Sessions, faults => Faults}}
     catch
         throw:{invalid, Text} -> {error, Text}
     end.
