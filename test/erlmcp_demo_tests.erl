@@ -230,7 +230,7 @@ table_test() ->
 -spec default_settings_test_() -> term().
 default_settings_test_() ->
     [?_assertEqual({ok, #{seconds => Seconds, rate => Rate, sessions => Sessions,
-                          faults => 100}},
+                          faults => 100, log => false}},
                    settings(Environment, Cores))
      || {Environment, Cores, Seconds, Rate, Sessions} <- [
          {[], 1, 10, 2000, 100},
@@ -247,27 +247,27 @@ fewer_faults_test() ->
     ?assertEqual(1, Faults).
 
 %% The quota refuses some calls of an even load only where faults are wanted.
--spec quota_has_room_without_faults_test_() -> term().
-quota_has_room_without_faults_test_() ->
-    {setup, fun erlmcp_demo_work:faults/0,
-     fun(Before) -> erlmcp_demo_work:set_faults(round(Before * 100)) end,
-     fun(_) ->
-         [?_test(begin
-             ok = erlmcp_demo_work:set_faults(Faults),
-             ?assertEqual(Allowed, erlmcp_demo_client:allowed_tool_calls(1000))
-          end) || {Faults, Allowed} <- [{100, 311}, {0, 951}]]
-     end}.
+-spec quota_test_() -> term().
+quota_test_() ->
+    [with_faults(Faults, fun() ->
+        ?assertEqual(Allowed, erlmcp_demo_client:allowed_tool_calls(1000))
+     end) || {Faults, Allowed} <- [{100, 311}, {0, 951}]].
 
 -spec no_faults_test_() -> term().
 no_faults_test_() ->
-    {setup, fun erlmcp_demo_work:faults/0,
-     fun(Before) -> erlmcp_demo_work:set_faults(round(Before * 100)) end,
-     fun(_) ->
-         ?_test(begin
-             ok = erlmcp_demo_work:set_faults(0),
-             ?assertNot(lists:any(fun erlmcp_demo_work:fault/1, lists:duplicate(1000, 1.0)))
-         end)
-     end}.
+    with_faults(0, fun() ->
+        ?assertNot(lists:any(fun erlmcp_demo_work:fault/1, lists:duplicate(1000, 1.0)))
+    end).
+
+-spec with_faults(0..100, fun(() -> term())) -> term().
+with_faults(Percent, Test) ->
+    {setup, fun() -> erlmcp_demo_work:set_faults(Percent) end,
+     fun(_) -> erlmcp_demo_work:set_faults(100) end, Test}.
+
+-spec log_setting_test() -> ok.
+log_setting_test() ->
+    {ok, #{log := true}} = settings([{"DEMO_LOG", "true"}], 2),
+    ok.
 
 -spec wrong_settings_test_() -> term().
 wrong_settings_test_() ->
@@ -282,7 +282,9 @@ wrong_settings_test_() ->
          {{"DEMO_SESSIONS", "1.5"},
           "DEMO_SESSIONS=1.5: a whole number from 1 to 10000 is needed"},
          {{"DEMO_FAULTS", "101"},
-          "DEMO_FAULTS=101: a whole number from 0 to 100 is needed"}
+          "DEMO_FAULTS=101: a whole number from 0 to 100 is needed"},
+         {{"DEMO_LOG", "yes"},
+          "DEMO_LOG=yes: true or false is needed"}
      ]].
 
 -spec settings([{string(), string()}], pos_integer()) ->

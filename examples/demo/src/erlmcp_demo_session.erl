@@ -109,22 +109,20 @@ ended(Reason, #{session_type := Type, transport := Transport}, Started) ->
 answer(Frame, #{options := Options, series := Series} = State) ->
     #{method := Method, params := Params} = erlmcp_demo_transport:decode(Frame, Series),
     Result = erlmcp_demo_tracing:request(request(Method, Params, State), fun() ->
-        Started = erlang:monotonic_time(),
         Handled = erlmcp_demo_methods:handle(Method, Params, Options),
-        processed(Method, Handled, Started),
+        log(Method, Handled),
         Handled
     end),
     Answer = erlmcp_demo_transport:encode(Result, Series),
     erlmcp_demo_metrics:payload(byte_size(Frame), byte_size(Answer)),
     Answer.
 
-%% Dropped by logger's own level, notice, unless somebody asks for info.
--spec processed(binary(), {ok | error, term()}, Started :: integer()) -> ok.
-processed(Method, {Status, _}, Started) ->
-    ?LOG_INFO("Request processed", #{
-        method => Method, status => Status,
-        duration_ms => round(seconds_since(Started) * 1000)
-    }).
+%% Inside of the span, whose ids the line then has.
+-spec log(binary(), {ok, term()} | {error, term()}) -> ok.
+log(Method, {ok, _}) ->
+    ?LOG_INFO("Request processed", #{method => Method, status => success});
+log(Method, {error, Reason}) ->
+    ?LOG_WARNING("Request processed", #{method => Method, status => error, reason => Reason}).
 
 %% What a request's span says. The params are read for names, never for
 %% arguments.
