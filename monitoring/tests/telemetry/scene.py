@@ -49,8 +49,8 @@ def container(name: str, identifier: str, *texts: str) -> None:
 
 
 def soon(what: str, check: Callable[[], Any], seconds: float = 30) -> Any:
-    """Waits for it, without asking too often."""
-    return wait_for(what, check, seconds, pause=0.5)
+    """Waits until there is something, without asking too often."""
+    return wait_for(what, lambda: check() or None, seconds, pause=0.5)
 
 
 class Scene:
