@@ -180,7 +180,7 @@ group_stack() {
     say "going on without some of the stack's programs"
   # Wants Go. In a cache of .tools they are found again.
   "$here/scripts/fetch-go.sh" loki=2.9.3 promtail=2.9.3 jaeger=1.50.0 thanos=0.32.5 \
-    otelcol=0.87.0 otelcol=0.152.1 loki=3.7.8 ||
+    otelcol=0.87.0 otelcol=0.152.1 ||
     say "going on without some of Loki, Promtail, Jaeger, Thanos and the Collector"
   need_alertmanager_templates
   need_python_packages stack-venv monitoring/tests/requirements.txt

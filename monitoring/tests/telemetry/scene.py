@@ -103,7 +103,7 @@ class Scene:
             shutil.copy(folder / "available/jaeger.yml", folder / "jaeger-1.yml")
             namespace.bind(folder, "/etc/prometheus/targets", read_only=True)
             secrets.mkdir()
-            (secrets / "backend_authorization").write_text("Bearer of-the-test\n", encoding="ascii")
+            (secrets / "backend_authorization").write_text("Bearer of-the-test", encoding="ascii")
             namespace.bind(secrets, "/etc/otelcol/secrets", read_only=True)
 
     def instead(self, *options: str, files: tuple[Path, ...] = (), environment: dict[str, str] | None = None) -> Program:
