@@ -229,7 +229,7 @@ table_test() ->
 
 -spec default_settings_test_() -> term().
 default_settings_test_() ->
-    [?_assertEqual({ok, #{seconds => Seconds, rate => Rate, sessions => Sessions}},
+    [?_assertEqual({ok, #{seconds => Seconds, rate => Rate, sessions => Sessions, log => false}},
                    settings(Environment, Cores))
      || {Environment, Cores, Seconds, Rate, Sessions} <- [
          {[], 1, 10, 2000, 100},
@@ -239,6 +239,11 @@ default_settings_test_() ->
          {[{"DEMO_SECONDS", ""}, {"DEMO_RATE", "50"}], 2, 10, 50, 10},
          {[{"DEMO_SECONDS", "3"}, {"DEMO_RATE", "1000"}, {"DEMO_SESSIONS", "7"}], 2, 3, 1000, 7}
      ]].
+
+-spec log_setting_test() -> ok.
+log_setting_test() ->
+    {ok, #{log := true}} = settings([{"DEMO_LOG", "true"}], 2),
+    ok.
 
 -spec wrong_settings_test_() -> term().
 wrong_settings_test_() ->
@@ -251,7 +256,9 @@ wrong_settings_test_() ->
          {{"DEMO_RATE", "0"},
           "DEMO_RATE=0: a whole number from 1 to 100000 is needed"},
          {{"DEMO_SESSIONS", "1.5"},
-          "DEMO_SESSIONS=1.5: a whole number from 1 to 10000 is needed"}
+          "DEMO_SESSIONS=1.5: a whole number from 1 to 10000 is needed"},
+         {{"DEMO_LOG", "yes"},
+          "DEMO_LOG=yes: true or false is needed"}
      ]].
 
 -spec settings([{string(), string()}], pos_integer()) ->

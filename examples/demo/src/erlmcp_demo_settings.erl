@@ -9,10 +9,12 @@
 -type settings() :: #{
     seconds := non_neg_integer(),
     rate := pos_integer(),
-    sessions := pos_integer()
+    sessions := pos_integer(),
+    log := boolean()
 }.
 %% `seconds' 0 is "until told to stop"; `rate' is requests a second over all
-%% sessions; `sessions' is how many are open at a time.
+%% sessions; `sessions' is how many are open at a time; `log' is whether each
+%% request logs a line.
 
 %% A simulated request costs a quarter of a millisecond of CPU at most, spinning
 %% schedulers included: 2 000 a second for every core but one keep that one free.
@@ -25,7 +27,7 @@
 -define(MAX_RATE, 100000).
 -define(MAX_SESSIONS, 10000).
 
-%% @doc Reads `DEMO_SECONDS', `DEMO_RATE' and `DEMO_SESSIONS'.
+%% @doc Reads `DEMO_SECONDS', `DEMO_RATE', `DEMO_SESSIONS' and `DEMO_LOG'.
 -spec read() -> {ok, settings()} | {error, Text :: string()}.
 read() ->
     read(fun os:getenv/1, erlang:system_info(schedulers_online)).
@@ -40,7 +42,8 @@ read(Getenv, Cores) ->
         Seconds = integer(Getenv, "DEMO_SECONDS", 10, 0, ?MAX_SECONDS),
         Rate = integer(Getenv, "DEMO_RATE", default_rate(Seconds, Cores), 1, ?MAX_RATE),
         Sessions = integer(Getenv, "DEMO_SESSIONS", default_sessions(Rate), 1, ?MAX_SESSIONS),
-        {ok, #{seconds => Seconds, rate => Rate, sessions => Sessions}}
+        {ok, #{seconds => Seconds, rate => Rate, sessions => Sessions,
+               log => boolean(Getenv, "DEMO_LOG", false)}}
     catch
         throw:{invalid, Text} -> {error, Text}
     end.
@@ -72,4 +75,16 @@ integer(Getenv, Name, Default, Min, Max) ->
                         "~ts=~ts: a whole number from ~b to ~b is needed",
                         [Name, Text, Min, Max]))})
             end
+    end.
+
+-spec boolean(fun((string()) -> string() | false), string(), boolean()) -> boolean().
+boolean(Getenv, Name, Default) ->
+    case Getenv(Name) of
+        false -> Default;
+        "" -> Default;
+        "true" -> true;
+        "false" -> false;
+        Text ->
+            throw({invalid, lists:flatten(io_lib:format("~ts=~ts: true or false is needed",
+                                                        [Name, Text]))})
     end.
