@@ -8,7 +8,7 @@ usage() {
   cat <<'USAGE'
 usage: monitoring/kubernetes/generate.sh [FOLDER]
 
-Writes components/operator/rules/*.yaml and components/discovery/prometheus.kubernetes.yml
+Writes operator/rules/*.yaml and components/discovery/prometheus.kubernetes.yml
 below FOLDER (default: the folder of this script).
 USAGE
 }
@@ -25,14 +25,14 @@ case ${1:-} in
     exit 2
     ;;
 esac
-into=${1:-$here}/components
-mkdir -p "$into/operator/rules" "$into/discovery"
+into=${1:-$here}
+mkdir -p "$into/operator/rules" "$into/components/discovery"
 
-"$here/../scripts/prometheus-config.sh" --discovery kubernetes >"$into/discovery/prometheus.kubernetes.yml"
+"$here/../scripts/prometheus-config.sh" --discovery kubernetes >"$into/components/discovery/prometheus.kubernetes.yml"
 
 # The file as it is, two columns to the right: comments and block scalars stay.
 rule() { # NAME FILE
-  printf '# Made by ../../../generate.sh from prometheus/%s.\n' "${2#"$here/../prometheus/"}"
+  printf '# Made by ../../generate.sh from prometheus/%s.\n' "${2#"$here/../prometheus/"}"
   printf 'apiVersion: monitoring.coreos.com/v1\nkind: PrometheusRule\nmetadata:\n  name: %s\n' "$1"
   printf 'spec:\n'
   sed -E 's/^(.+)$/  \1/' "$2"
@@ -51,6 +51,6 @@ for file in "$here"/../prometheus/rules/*.yml "$here"/../prometheus/recording_ru
 done
 
 {
-  printf '# Made by ../../../generate.sh.\napiVersion: kustomize.config.k8s.io/v1beta1\nkind: Kustomization\nresources:\n'
+  printf '# Made by ../../generate.sh.\napiVersion: kustomize.config.k8s.io/v1beta1\nkind: Kustomization\nnamespace: erlmcp-monitoring\nresources:\n'
   printf '  - %s.yaml\n' "${names[@]}"
 } >"$into/operator/rules/kustomization.yaml"
