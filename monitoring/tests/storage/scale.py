@@ -2,7 +2,7 @@
 
     python scale.py SECONDS NODES ...     one table row for each number of nodes
 
-In a namespace of its own. Figures over five minutes are evaluated in full only
+Run by run.sh, in a namespace of its own. Figures over five minutes are evaluated in full only
 after five minutes: rule times of a shorter run are too small.
 """
 
@@ -19,7 +19,6 @@ from typing import Any
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent / "lib"))
 
-import namespace  # noqa: E402
 from demo import Demo  # noqa: E402
 from programs import ROOT, Program, find, wait_for  # noqa: E402
 from prometheus import Client  # noqa: E402
@@ -27,15 +26,8 @@ from prometheus import Client  # noqa: E402
 PROMETHEUS = "2.53.3"
 BLACKBOX_EXPORTER = "0.23.0"
 GENERATOR = ROOT / "monitoring/tools/load-generator/load_generator.py"
-HOSTS = ("prometheus", "alertmanager", "grafana", "loki", "promtail", "otel-collector", "node-exporter")
 ADDRESS = "127.0.0.1:9090"
 BLACKBOX = "modules: {http_2xx: {prober: http, timeout: 5s, http: {preferred_ip_protocol: ip4}}}\n"
-
-
-def enter() -> None:
-    """The namespace: the stack's names, and the first simulated node as erlmcp."""
-    hosts = {name: "127.0.0.1" for name in (*HOSTS, "blackbox-exporter")}
-    namespace.enter({**hosts, "erlmcp": "127.1.0.1"}, {})
 
 
 def template(folder: Path, seconds: float = 15) -> Path:
@@ -58,6 +50,7 @@ class Scene:
 
     def __init__(self, folder: Path, recorded: Path, nodes: int) -> None:
         self.folder, self.nodes = folder, nodes
+        # In memory there: the namespace's.
         self.config = folder / "prometheus"
         shutil.copytree(ROOT / "monitoring/prometheus", self.config)
         blackbox = folder / "blackbox.yml"
@@ -179,7 +172,6 @@ def machine() -> str:
 def main(words: list[str]) -> int:
     """Rows for the numbers of nodes that are asked for, each as JSON too."""
     seconds, *numbers = map(int, words)
-    enter()
     with tempfile.TemporaryDirectory(prefix="erlmcp-scale-") as name:
         recorded = template(Path(name))
         print(f"Prometheus {PROMETHEUS}, {machine()}", flush=True)
