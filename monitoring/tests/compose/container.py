@@ -49,7 +49,7 @@ def _bind(target: str, source: str | Path) -> Mount:
     return Mount(target, Path(source), read_only=True)
 
 
-def _script(root: Path, mounts: Sequence[Mount], read_only: bool, command: Sequence[str]) -> str:
+def _script(root: Path, cache: Path, mounts: Sequence[Mount], read_only: bool, command: Sequence[str]) -> str:
     lines = [
         "set -eu",
         "ip link set lo up",
@@ -59,7 +59,7 @@ def _script(root: Path, mounts: Sequence[Mount], read_only: bool, command: Seque
         "ln -s usr/bin bin; ln -s usr/lib lib; ln -s usr/lib64 lib64",
         "echo 'nobody:x:65534:65534:nobody:/:/bin/false' >etc/passwd",
         "echo '127.0.0.1 localhost' >etc/hosts",
-        "cp /etc/ld.so.cache etc/",
+        f"cp {cache} etc/ld.so.cache",
         "mount -t proc proc proc",
         "ln -s /proc/self/fd dev/fd",
         *(mount.commands() for mount in mounts),
@@ -75,9 +75,10 @@ class Container:
 
     def __init__(
         self, name: str, service: Service, folder: Path, entrypoint: str, tools: Mapping[str, Path],
-        mounts: Sequence[Mount], command: Sequence[str] | None = None,
+        mounts: Sequence[Mount], command: Sequence[str] | None = None, libraries: Path = Path("/"),
     ) -> None:  # fmt: skip
-        """`tools` are the image's programs, the entry point among them, by their paths."""
+        """`tools` are the image's programs, the entry point among them, by their paths;
+        `libraries` is the system whose libraries it gets."""
         root = folder / f"{name}.root"
         root.mkdir()
         self.name = name
@@ -93,15 +94,16 @@ class Container:
         ]  # fmt: skip
         words = [entrypoint, *(service.get("command") or [] if command is None else command)]
         inside = [
-            *(_bind(path, path) for path in LIBRARIES if os.path.isdir(path)),
+            *(_bind(path, libraries / path[1:]) for path in LIBRARIES if (libraries / path[1:]).is_dir()),
             *(_bind(f"/dev/{device}", f"/dev/{device}") for device in DEVICES),
-            *(_bind(f"{OURS}/{one}", f"/usr/bin/{one}") for one in ("env", "setpriv")),
+            *(_bind(f"{OURS}/{one}", libraries / "usr/bin" / one) for one in ("env", "setpriv")),
             *(_bind(path, source) for path, source in tools.items()),
             *mounts,
         ]
         script = folder / f"{name}.sh"
+        cache = libraries / "etc/ld.so.cache"
         script.write_text(
-            _script(root, inside, bool(service.get("read_only")), [*self._confined, *words]), encoding="utf-8"
+            _script(root, cache, inside, bool(service.get("read_only")), [*self._confined, *words]), encoding="utf-8"
         )
         self.program = Program(
             name,

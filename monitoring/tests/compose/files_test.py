@@ -193,12 +193,12 @@ class Names(unittest.TestCase):
         self.assertEqual(found["name"], "erlmcp-monitoring")
         self.assertEqual(found["networks"]["apps"]["name"], "erlmcp-apps")
 
-    def test_flags_of_thanos(self) -> None:
-        """As its README has them, where they are explained and run."""
-        text = (ROOT / "monitoring/thanos/README.md").read_text(encoding="utf-8")
+    def test_flags_of_storage(self) -> None:
+        """As the READMEs have them, where they are explained and run."""
+        text = "".join((ROOT / f"monitoring/{name}/README.md").read_text(encoding="utf-8") for name in ("thanos", "victoria-metrics"))
         written = dict(re.findall(r"```flags (\S+)\n(.*?)```", text, re.DOTALL))
         found = rendered.services(ERLMCP_PROMETHEUS_MAX_BLOCK="2h")
-        self.assertEqual(set(written), {"prometheus", *OF_PROFILE["thanos"]})
+        self.assertEqual(set(written), {"prometheus", "victoria-metrics", *OF_PROFILE["thanos"]})
         for name, flags in written.items():
             with self.subTest(service=name):
                 if name == "prometheus":
