@@ -7,6 +7,8 @@ from sources import Alertmanager, CannotAsk, Loki, Prometheus
 
 DISK_LEFT = 0.2
 ALWAYS = "ErlmcpWatchdog"
+# A series ALERTS has a sample for each evaluation, and those of alerts come every 30 s.
+HOURS = "* 30 / 3600"
 # Filesystems that somebody can fill.
 REAL = 'job="node", fstype!~"tmpfs|ramfs|overlay|squashfs|iso9660"'
 LEVELS = "error|critical|alert|emergency"
@@ -41,8 +43,8 @@ def alerts(report: Report, prometheus: Prometheus) -> None:
     report.line(FIGURE, f"{pending} more would fire if they last")
 
     report.section("Alerts of the last 24 hours, hours that they fired")
-    query = 'sum by (alertname) (count_over_time(ALERTS{alertstate="firing", alertname!="%s"}[24h])) * 30 / 3600'
-    report.figures([f"{one.value:6.1f} h  {one.name('alertname')}" for one in prometheus.query(query % ALWAYS)[:10]], "none")
+    query = f'sum by (alertname) (count_over_time(ALERTS{{alertstate="firing", alertname!="{ALWAYS}"}}[24h])) {HOURS}'
+    report.figures([f"{one.value:6.1f} h  {one.name('alertname')}" for one in prometheus.query(query)[:10]], "none")
 
 
 def notifications(report: Report, prometheus: Prometheus) -> None:

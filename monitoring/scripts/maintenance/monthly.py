@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from daily import ALWAYS, REAL
+from daily import ALWAYS, HOURS, REAL
 from report import FIGURE, LOOK, NOT_ASKED, Report, duration, percent, size
 from sources import Alertmanager, CannotAsk, Prometheus
 
@@ -115,7 +115,7 @@ def policies(report: Report, prometheus: Prometheus) -> None:
     report.line(FIGURE, f"{len(fired & known)} of {len(known)} alerts fired")
     escalated = prometheus.query('sum by (original_alertname, escalated_from) (count_over_time(ALERTS{alertname="ErlmcpEscalated", alertstate="firing"}[30d]))')
     report.figures([f"escalated from {one.name('escalated_from')}: {one.name('original_alertname')}" for one in escalated], "none was escalated")
-    priorities = prometheus.query(f'sum by (priority) (count_over_time(ALERTS{{alertstate="firing", alertname!="{ALWAYS}"}}[30d])) * 30 / 3600')
+    priorities = prometheus.query(f'sum by (priority) (count_over_time(ALERTS{{alertstate="firing", alertname!="{ALWAYS}"}}[30d])) {HOURS}')
     report.figures([f"{one.name('priority')}: {one.value:.1f} hours" for one in sorted(priorities, key=lambda one: one.name("priority"))], "no hours of any priority")
     try:
         muted = [one for one in Alertmanager().get("/api/v2/alerts") if one["status"]["state"] == "suppressed"]

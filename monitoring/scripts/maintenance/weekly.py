@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from daily import ALWAYS
+from daily import ALWAYS, HOURS
 from report import FIGURE, LOOK, NOT_ASKED, Report, age, duration, percent
 from sources import Alertmanager, CannotAsk, Grafana, Prometheus
 
@@ -79,10 +79,10 @@ def dashboards(report: Report) -> None:
 def noise(report: Report, prometheus: Prometheus) -> None:
     """Which alerts people heard most of."""
     report.section("Alerts of 7 days: hours that they fired, and times")
-    hours = 'sum by (alertname, priority) (count_over_time(ALERTS{alertstate="firing", alertname!="%s"}[7d])) * 30 / 3600'
-    times = 'sum by (alertname) (1 + changes(ALERTS_FOR_STATE{alertname!="%s"}[7d]))'
-    began = {one.name("alertname"): one.value for one in prometheus.query(times % ALWAYS)}
-    found = prometheus.query(hours % ALWAYS)
+    hours = f'sum by (alertname, priority) (count_over_time(ALERTS{{alertstate="firing", alertname!="{ALWAYS}"}}[7d])) {HOURS}'
+    times = f'sum by (alertname) (1 + changes(ALERTS_FOR_STATE{{alertname!="{ALWAYS}"}}[7d]))'
+    began = {one.name("alertname"): one.value for one in prometheus.query(times)}
+    found = prometheus.query(hours)
     report.figures(
         [f"{one.value:7.1f} h {began.get(one.name('alertname'), 0):6.0f} times  {one.name('alertname', 'priority')}" for one in found[:10]],
         "none fired",

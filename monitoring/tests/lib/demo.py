@@ -26,8 +26,16 @@ def build() -> Path:
 class Demo:
     """One node: where it listens, and how to hurt it."""
 
-    def __init__(self, name: str, folder: Path, rate: int = 100, environment: Mapping[str, str] | None = None) -> None:
-        self.port, self.custom_port = free_port(), free_port()
+    def __init__(
+        self,
+        name: str,
+        folder: Path,
+        rate: int = 100,
+        environment: Mapping[str, str] | None = None,
+        ports: tuple[int, int] | None = None,
+    ) -> None:
+        """`ports` are those of /metrics and /metrics/custom, where free ones will not do."""
+        self.port, self.custom_port = ports or (free_port(), free_port())
         self.address = f"127.0.0.1:{self.port}"
         self.custom_address = f"127.0.0.1:{self.custom_port}"
         self._name, self._folder = name, folder
