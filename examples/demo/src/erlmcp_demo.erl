@@ -41,8 +41,9 @@ run() ->
     end.
 
 -spec with_node(erlmcp_demo_settings:settings()) -> byte().
-with_node(Settings) ->
+with_node(#{log := Log} = Settings) ->
     erlmcp_demo_signal:forward_to(self()),
+    log(Log),
     erlmcp_demo_metrics:declare(),
     case erlmcp_demo_node:start() of
         {ok, Urls, Moved} ->
@@ -56,9 +57,24 @@ with_node(Settings) ->
             complain(Text, ?FAILED)
     end.
 
+%% Thousands of lines a second are nothing for a terminal: those of requests go to
+%% the handlers of the library only, a file and OTLP.
+-spec log(boolean()) -> ok.
+log(false) ->
+    logger:set_module_level(erlmcp_demo_session, none);
+log(true) ->
+    ok = logger:set_module_level(erlmcp_demo_session, info),
+    logger:add_handler_filter(default, erlmcp_demo, {fun not_of_a_request/2, []}).
+
+-spec not_of_a_request(logger:log_event(), []) -> logger:filter_return().
+not_of_a_request(#{meta := #{mfa := {erlmcp_demo_session, _, _}}}, []) -> stop;
+not_of_a_request(_, []) -> ignore.
+
 -spec with_server(erlmcp_demo_settings:settings(), erlmcp_demo_node:urls()) -> byte().
-with_server(#{seconds := Seconds, rate := Rate, sessions := Sessions} = Settings, Urls) ->
+with_server(#{seconds := Seconds, rate := Rate, sessions := Sessions, faults := Faults} = Settings,
+            Urls) ->
     process_flag(trap_exit, true),
+    erlmcp_demo_work:set_faults(Faults),
     erlmcp_demo_tally:new(),
     {ok, Supervisor} = erlmcp_demo_sup:start_link(Settings),
     say("a simulated MCP server, ~b sessions, ~b requests/s; ~ts",

@@ -6,6 +6,8 @@
 -module(erlmcp_demo_session).
 -behaviour(gen_server).
 
+-include_lib("kernel/include/logger.hrl").
+
 -export([start_link/1]).
 -export([request/2]).
 -export([close/1]).
@@ -107,11 +109,20 @@ ended(Reason, #{session_type := Type, transport := Transport}, Started) ->
 answer(Frame, #{options := Options, series := Series} = State) ->
     #{method := Method, params := Params} = erlmcp_demo_transport:decode(Frame, Series),
     Result = erlmcp_demo_tracing:request(request(Method, Params, State), fun() ->
-        erlmcp_demo_methods:handle(Method, Params, Options)
+        Handled = erlmcp_demo_methods:handle(Method, Params, Options),
+        log(Method, Handled),
+        Handled
     end),
     Answer = erlmcp_demo_transport:encode(Result, Series),
     erlmcp_demo_metrics:payload(byte_size(Frame), byte_size(Answer)),
     Answer.
+
+%% Inside of the span, whose ids the line then has.
+-spec log(binary(), {ok, term()} | {error, term()}) -> ok.
+log(Method, {ok, _}) ->
+    ?LOG_INFO("Request processed", #{method => Method, status => success});
+log(Method, {error, Reason}) ->
+    ?LOG_WARNING("Request processed", #{method => Method, status => error, reason => Reason}).
 
 %% What a request's span says. The params are read for names, never for
 %% arguments.

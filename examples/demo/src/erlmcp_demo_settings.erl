@@ -9,10 +9,13 @@
 -type settings() :: #{
     seconds := non_neg_integer(),
     rate := pos_integer(),
-    sessions := pos_integer()
+    sessions := pos_integer(),
+    faults := 0..100,
+    log := boolean()
 }.
 %% `seconds' 0 is "until told to stop"; `rate' is requests a second over all
-%% sessions; `sessions' is how many are open at a time.
+%% sessions; `sessions' is how many are open at a time; `faults' is how many
+%% percent of what can go wrong does; `log' is whether each request logs a line.
 
 %% A simulated request costs a quarter of a millisecond of CPU at most, spinning
 %% schedulers included: 2 000 a second for every core but one keep that one free.
@@ -24,8 +27,9 @@
 -define(MAX_SECONDS, 86400).
 -define(MAX_RATE, 100000).
 -define(MAX_SESSIONS, 10000).
+-define(ALL_FAULTS, 100).
 
-%% @doc Reads `DEMO_SECONDS', `DEMO_RATE' and `DEMO_SESSIONS'.
+%% @doc Reads `DEMO_SECONDS', `DEMO_RATE', `DEMO_SESSIONS', `DEMO_FAULTS' and `DEMO_LOG'.
 -spec read() -> {ok, settings()} | {error, Text :: string()}.
 read() ->
     read(fun os:getenv/1, erlang:system_info(schedulers_online)).
@@ -40,7 +44,9 @@ read(Getenv, Cores) ->
         Seconds = integer(Getenv, "DEMO_SECONDS", 10, 0, ?MAX_SECONDS),
         Rate = integer(Getenv, "DEMO_RATE", default_rate(Seconds, Cores), 1, ?MAX_RATE),
         Sessions = integer(Getenv, "DEMO_SESSIONS", default_sessions(Rate), 1, ?MAX_SESSIONS),
-        {ok, #{seconds => Seconds, rate => Rate, sessions => Sessions}}
+        Faults = integer(Getenv, "DEMO_FAULTS", ?ALL_FAULTS, 0, ?ALL_FAULTS),
+        {ok, #{seconds => Seconds, rate => Rate, sessions => Sessions, faults => Faults,
+               log => boolean(Getenv, "DEMO_LOG", false)}}
     catch
         throw:{invalid, Text} -> {error, Text}
     end.
@@ -72,4 +78,16 @@ integer(Getenv, Name, Default, Min, Max) ->
                         "~ts=~ts: a whole number from ~b to ~b is needed",
                         [Name, Text, Min, Max]))})
             end
+    end.
+
+-spec boolean(fun((string()) -> string() | false), string(), boolean()) -> boolean().
+boolean(Getenv, Name, Default) ->
+    case Getenv(Name) of
+        false -> Default;
+        "" -> Default;
+        "true" -> true;
+        "false" -> false;
+        Text ->
+            throw({invalid, lists:flatten(io_lib:format("~ts=~ts: true or false is needed",
+                                                        [Name, Text]))})
     end.

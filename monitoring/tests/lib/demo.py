@@ -26,8 +26,16 @@ def build() -> Path:
 class Demo:
     """One node: where it listens, and how to hurt it."""
 
-    def __init__(self, name: str, folder: Path, rate: int = 100, environment: Mapping[str, str] | None = None) -> None:
-        self.port, self.custom_port = free_port(), free_port()
+    def __init__(
+        self,
+        name: str,
+        folder: Path,
+        rate: int = 100,
+        environment: Mapping[str, str] | None = None,
+        ports: tuple[int, int] | None = None,
+    ) -> None:
+        """`ports` are for a network of the test's own (namespace.py); else two that are free."""
+        self.port, self.custom_port = ports or (free_port(), free_port())
         self.address = f"127.0.0.1:{self.port}"
         self.custom_address = f"127.0.0.1:{self.custom_port}"
         self._name, self._folder = name, folder
@@ -50,6 +58,10 @@ class Demo:
         )
         # run.sh compiles into one folder: a node is up before the next one starts.
         self.program.wait_until_answers(f"http://{self.address}/metrics", START_SECONDS)
+
+    def change(self, environment: Mapping[str, str]) -> None:
+        """For the next start."""
+        self._environment.update(environment)
 
     def _vm(self, number: signal.Signals) -> None:
         """To the VM alone: the shell around it would forward or wait."""
