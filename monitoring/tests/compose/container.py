@@ -49,7 +49,7 @@ def _bind(target: str, source: str | Path) -> Mount:
     return Mount(target, Path(source), read_only=True)
 
 
-def _script(root: Path, cache: Path, mounts: Sequence[Mount], read_only: bool, command: Sequence[str]) -> str:
+def _script(root: Path, cache: Path, hosts: Sequence[str], mounts: Sequence[Mount], read_only: bool, command: Sequence[str]) -> str:
     lines = [
         "set -eu",
         "ip link set lo up",
@@ -58,7 +58,7 @@ def _script(root: Path, cache: Path, mounts: Sequence[Mount], read_only: bool, c
         "mkdir -p usr/bin usr/lib usr/lib64 etc dev proc tmp",
         "ln -s usr/bin bin; ln -s usr/lib lib; ln -s usr/lib64 lib64",
         "echo 'nobody:x:65534:65534:nobody:/:/bin/false' >etc/passwd",
-        "echo '127.0.0.1 localhost' >etc/hosts",
+        f"printf '%s\\n' {shlex.join(hosts)} >etc/hosts",
         f"cp {cache} etc/ld.so.cache",
         "mount -t proc proc proc",
         "ln -s /proc/self/fd dev/fd",
@@ -102,8 +102,11 @@ class Container:
         ]
         script = folder / f"{name}.sh"
         cache = libraries / "etc/ld.so.cache"
+        # The machine is at the other end of the loopback.
+        names = [one.replace("host-gateway", "127.0.0.1").split("=") for one in service.get("extra_hosts", [])]
+        hosts = ["127.0.0.1 localhost", *(f"{address} {name}" for name, address in names)]
         script.write_text(
-            _script(root, cache, inside, bool(service.get("read_only")), [*self._confined, *words]), encoding="utf-8"
+            _script(root, cache, hosts, inside, bool(service.get("read_only")), [*self._confined, *words]), encoding="utf-8"
         )
         self.program = Program(
             name,
@@ -121,9 +124,13 @@ class Container:
             raise ProcessLookupError(parent)
         return int(children[0])
 
+    def enter(self) -> list[str]:
+        """The command that runs another one in its network."""
+        return ["nsenter", f"--target={self._pid()}", "--net"]
+
     def execute(self, words: Sequence[str], *, outside: bool = False) -> subprocess.CompletedProcess[str]:
         """As `docker exec` would; `outside`: with the machine's programs, in its network only."""
-        enter = ["nsenter", f"--target={self._pid()}", "--net"]
+        enter = self.enter()
         if not outside:
             enter += ["--mount", "--pid", "--root", "--wd", *self._confined]
         return subprocess.run([*enter, *words], capture_output=True, text=True, check=False, timeout=30)

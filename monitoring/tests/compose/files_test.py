@@ -4,6 +4,7 @@ import itertools
 import json
 import re
 import subprocess
+import tempfile
 import unittest
 from pathlib import Path
 
@@ -186,6 +187,24 @@ class Names(unittest.TestCase):
     def test_the_demo_is_erlmcp(self) -> None:
         """The name that prometheus.yml asks."""
         self.assertIn("erlmcp", rendered.services()["erlmcp"]["networks"]["apps"]["aliases"])
+
+    def test_another_project_attaches(self) -> None:
+        """The README's example, on both versions, to the network of this name."""
+        text = (rendered.FILE.parent / "README.md").read_text(encoding="utf-8")
+        examples = re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)
+        self.assertEqual(len(examples), 2)
+        for version in rendered.VERSIONS:
+            with tempfile.TemporaryDirectory() as folder:
+                attached, limits = (Path(folder) / name for name in ("compose.yml", "limits.yml"))
+                attached.write_text(examples[0], encoding="utf-8")
+                limits.write_text(examples[1], encoding="utf-8")
+                found = json.loads(rendered.compose(version, "config", "--format", "json", file=attached))
+                network = found["networks"]["erlmcp-apps"]
+                self.assertEqual((network["name"], network["external"]), ("erlmcp-apps", True))
+                self.assertEqual(found["services"]["my-server"]["networks"]["erlmcp-apps"], {"aliases": ["erlmcp"]})
+                # Limits of one's own go over those of the file.
+                both = json.loads(rendered.compose(version, "-f", str(limits), "config", "--format", "json"))
+                self.assertEqual(int(both["services"]["prometheus"]["mem_limit"]), 8 << 30)
 
     def test_project(self) -> None:
         """Its name, and that of the network that others attach to."""

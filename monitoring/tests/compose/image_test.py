@@ -30,6 +30,9 @@ SYSTEM = TOOLS / "otp-trixie"
 # What debian:trixie-slim has of libraries, of all that could be asked for.
 SLIM = {"libc.so.6", "libm.so.6", "libgcc_s.so.1", "libstdc++.so.6", "libtinfo.so.6", "libz.so.1", "ld-linux-x86-64.so.2"}
 LARGEST = 64 << 20
+# Debian's is linked with systemd, that of erlang:28.3.1 is not. Without distribution
+# nobody starts it.
+OF_DEBIAN = {"epmd"}
 
 
 class Dockerfiles(unittest.TestCase):
@@ -203,6 +206,10 @@ class Build(unittest.TestCase):
         """The image's health check succeeds, and the metrics show the demo's load."""
         _, stages = dockerfile.read(FOLDER / "Dockerfile")
         self.container.wait(dockerfile.command(stages[-1], "HEALTHCHECK"))
+        # Alpine's asks by busybox.
+        _, stages = dockerfile.read(FOLDER / "Dockerfile.alpine")
+        words = [str(TOOLS / "busybox-1.37.0/busybox"), *dockerfile.command(stages[-1], "HEALTHCHECK")]
+        self.assertEqual(self.container.execute(words, outside=True).returncode, 0)
         health = json.loads(self.container.get("http://127.0.0.1:8080/health"))
         self.assertEqual(health["status"], "healthy")
 
@@ -228,7 +235,7 @@ class Build(unittest.TestCase):
         self.assertEqual([str(path) for path in files if path.suffix in (".erl", ".rs")], [])
         needed = set()
         for path in files:
-            if path.suffix == ".so" or os.access(path, os.X_OK):
+            if path.name not in OF_DEBIAN and (path.suffix == ".so" or os.access(path, os.X_OK)):
                 said = subprocess.run(["readelf", "-d", str(path)], capture_output=True, text=True, check=False).stdout
                 needed |= set(re.findall(r"NEEDED.*\[(.+)\]", said))
         self.assertTrue(needed)

@@ -14,7 +14,8 @@ from pathlib import Path
 
 import rendered
 from container import Container, Mount
-from programs import ROOT, TOOLS, wait_for
+from demo import build
+from programs import ROOT, TOOLS, NotHere, Program, wait_for
 
 BUSYBOX = {f"/usr/bin/{name}": TOOLS / "busybox-1.37.0/busybox" for name in ("sh", "wget", "true", "head", "tr", "wc", "mv")}
 BASH = {"/usr/bin/bash": Path("/bin/bash")}
@@ -161,7 +162,7 @@ def _start(service: str, images: str, build: str) -> Container | str:
     program = _program(build)
     if program is None:
         return f"{build} is not in {TOOLS} (scripts/setup.sh stack)"
-    services = rendered.services(images=images, ERLMCP_PROMETHEUS_MAX_BLOCK="2h")
+    services = rendered.services(images=images, ERLMCP_PROMETHEUS_MAX_BLOCK="2h", ERLMCP_HOST_NAME="erlmcp")
     image = IMAGES[service]
     tools = {} if (service, images) in DISTROLESS else dict(image.tools)
     # /bin is a link.
@@ -299,6 +300,24 @@ class Behaviour(unittest.TestCase):
                 self.assertTrue(snapshot["data"]["name"])
                 groups = json.loads(prometheus.get("http://127.0.0.1:9090/api/v1/rules"))["data"]["groups"]
                 self.assertGreater(len(groups), 5)
+
+    def test_prometheus_scrapes_an_application_of_the_machine(self) -> None:
+        """ERLMCP_HOST_NAME=erlmcp, and the real library outside of the container."""
+        *_, (_, prometheus) = each("prometheus")
+        try:
+            environment = {"ERLMCP_BUILD": str(build()), "DEMO_SECONDS": "0", "DEMO_RATE": "10", "ERLMCP_HTTP_IP": "0.0.0.0"}
+        except NotHere as missing:
+            raise unittest.SkipTest(str(missing)) from missing
+        prometheus.wait(prometheus.service["healthcheck"]["test"][1:])
+        command = [*prometheus.enter(), str(ROOT / "examples/demo/run.sh")]
+        with Program("application", command, _folder / "application.log", environment):
+
+            def up() -> bool:
+                answer = json.loads(prometheus.get("http://127.0.0.1:9090/api/v1/targets?state=active"))
+                targets = answer["data"]["activeTargets"]
+                return {"erlmcp", "erlmcp_custom"} <= {one["labels"]["job"] for one in targets if one["health"] == "up"}
+
+            wait_for("Prometheus' targets", up, 90, pause=1)
 
     def test_alertmanager_starts_without_secrets(self) -> None:
         """And links to where people reach it."""
