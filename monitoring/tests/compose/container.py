@@ -40,7 +40,11 @@ class Mount:
         if self.source is None:
             made = f"mkdir -p {at}; mount -t tmpfs -o {self.options} none {at}; chown {self.owner} {at}"
         else:
-            make = "mkdir -p" if self.source.is_dir() else f"mkdir -p {shlex.quote('.' + os.path.dirname(self.target))}; touch"
+            make = (
+                "mkdir -p"
+                if self.source.is_dir()
+                else f"mkdir -p {shlex.quote('.' + os.path.dirname(self.target))}; touch"
+            )
             made = f"{make} {at}; mount --rbind {shlex.quote(str(self.source))} {at}"
         return f"{made}; mount -o remount,bind,ro {at}" if self.read_only else made
 
@@ -49,7 +53,9 @@ def _bind(target: str, source: str | Path) -> Mount:
     return Mount(target, Path(source), read_only=True)
 
 
-def _script(root: Path, cache: Path, hosts: Sequence[str], mounts: Sequence[Mount], read_only: bool, command: Sequence[str]) -> str:
+def _script(
+    root: Path, cache: Path, hosts: Sequence[str], mounts: Sequence[Mount], read_only: bool, command: Sequence[str]
+) -> str:
     lines = [
         "set -eu",
         "ip link set lo up",
@@ -106,7 +112,8 @@ class Container:
         names = [one.replace("host-gateway", "127.0.0.1").split("=") for one in service.get("extra_hosts", [])]
         hosts = ["127.0.0.1 localhost", *(f"{address} {name}" for name, address in names)]
         script.write_text(
-            _script(root, cache, hosts, inside, bool(service.get("read_only")), [*self._confined, *words]), encoding="utf-8"
+            _script(root, cache, hosts, inside, bool(service.get("read_only")), [*self._confined, *words]),
+            encoding="utf-8",
         )
         self.program = Program(
             name,

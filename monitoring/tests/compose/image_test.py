@@ -28,7 +28,15 @@ FOLDER = ROOT / "monitoring/docker"
 FILES = ("Dockerfile", "Dockerfile.alpine")
 SYSTEM = TOOLS / "otp-trixie"
 # What debian:trixie-slim has of libraries, of all that could be asked for.
-SLIM = {"libc.so.6", "libm.so.6", "libgcc_s.so.1", "libstdc++.so.6", "libtinfo.so.6", "libz.so.1", "ld-linux-x86-64.so.2"}
+SLIM = {
+    "libc.so.6",
+    "libm.so.6",
+    "libgcc_s.so.1",
+    "libstdc++.so.6",
+    "libtinfo.so.6",
+    "libz.so.1",
+    "ld-linux-x86-64.so.2",
+}
 LARGEST = 64 << 20
 # Debian's is linked with systemd, that of erlang:28.3.1 is not. Without distribution
 # nobody starts it.
@@ -86,7 +94,9 @@ class Dockerfiles(unittest.TestCase):
 
     def test_context(self) -> None:
         """.dockerignore lets in what is copied, and no secret."""
-        lines = [line for line in (ROOT / ".dockerignore").read_text().splitlines() if line and not line.startswith("#")]
+        lines = [
+            line for line in (ROOT / ".dockerignore").read_text().splitlines() if line and not line.startswith("#")
+        ]
         self.assertEqual(lines[0], "*")
         allowed = [line[1:] for line in lines if line.startswith("!")]
         for name in FILES:
@@ -96,7 +106,10 @@ class Dockerfiles(unittest.TestCase):
                     if line.startswith("--from"):
                         continue
                     with self.subTest(file=name, source=source):
-                        self.assertTrue(any(one == source or one.startswith(f"{source}/") for one in allowed), f"{source} is not let in")
+                        self.assertTrue(
+                            any(one == source or one.startswith(f"{source}/") for one in allowed),
+                            f"{source} is not let in",
+                        )
         self.assertFalse(any(fnmatch.fnmatch("monitoring/alertmanager/secrets/x", f"{one}*") for one in allowed))
 
 
@@ -125,7 +138,7 @@ class Build(unittest.TestCase):
         cls._context()
         arguments, stages = dockerfile.read(FOLDER / "Dockerfile")
         result = subprocess.run(
-            ["unshare", "--mount", "--fork", "--propagation", "private", "bash", "-c", cls._steps(arguments, stages[1])],
+            [*"unshare --mount --fork --propagation private bash -c".split(), cls._steps(arguments, stages[1])],
             capture_output=True, text=True, check=False, timeout=300,
         )  # fmt: skip
         if result.returncode != 0:
@@ -164,7 +177,8 @@ class Build(unittest.TestCase):
         ]
         here = "/"
         for word, rest in stage.instructions:
-            text = rest if word == "RUN" else dockerfile.expand(rest, values) if word in ("WORKDIR", "COPY") else rest
+            # What a shell is given, it expands itself.
+            text = dockerfile.expand(rest, values) if word in ("WORKDIR", "COPY") else rest
             if word == "WORKDIR":
                 here = text
                 lines.append(f"mkdir -p .{here}")
@@ -175,7 +189,8 @@ class Build(unittest.TestCase):
                     path = cls.folder / "context" / source
                     # A folder's content is copied, a file as it is.
                     what = f"{path}/." if path.is_dir() else str(path)
-                    lines.append(f"mkdir -p .{into if path.is_dir() or target.endswith('/') else os.path.dirname(into)}; cp -r {what} .{into}")
+                    made = into if path.is_dir() or target.endswith("/") else os.path.dirname(into)
+                    lines.append(f"mkdir -p .{made}; cp -r {what} .{into}")
             elif word == "RUN":
                 inside = shlex.join(["env", "-i", "HOME=/root", *environment, "/bin/sh", "-c", f"cd {here} && {text}"])
                 lines.append(f"chroot . {inside}")
