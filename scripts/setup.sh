@@ -183,6 +183,8 @@ group_stack() {
   "$here/scripts/fetch-go.sh" loki=2.9.3 promtail=2.9.3 jaeger=1.50.0 thanos=0.32.5 \
     otelcol=0.87.0 otelcol=0.152.1 loki=3.7.8 ||
     say "going on without some of Loki, Promtail, Jaeger, Thanos and the Collector"
+  # nc, which the guide asks for ports with.
+  need_packages netcat-openbsd
   need_alertmanager_templates
   need_python_packages stack-venv monitoring/tests/requirements.txt
   need_stack_node
