@@ -19,6 +19,7 @@ programs:
   node_exporter
   blackbox_exporter
   victoria-metrics   victoria-metrics, vmagent, vmalert, vmauth
+  docker-compose     the plugin, which also runs alone: no engine, no service
 
 environment:
   ERLMCP_TOOLS    where downloaded tools go (default: .tools in the checkout)
@@ -45,6 +46,7 @@ packages() { # PROGRAM
     node_exporter) echo 'prometheus-node-exporter' ;;
     blackbox_exporter) echo 'prometheus-blackbox-exporter' ;;
     victoria-metrics) echo 'victoria-metrics vmagent? vmalert? vmauth?' ;;
+    docker-compose) echo 'docker-compose' ;;
     *) return 1 ;;
   esac
 }
@@ -54,6 +56,14 @@ debian_name() { # PROGRAM
   case $1 in
     alertmanager | node_exporter | blackbox_exporter) echo "prometheus-${1//_/-}" ;;
     *) echo "$1" ;;
+  esac
+}
+
+# Where a program is in its package.
+debian_path() { # PROGRAM
+  case $1 in
+    docker-compose) echo usr/libexec/docker/cli-plugins/docker-compose ;;
+    *) echo "usr/bin/$(debian_name "$1")" ;;
   esac
 }
 
@@ -130,7 +140,7 @@ newest() { # PACKAGE PATTERN
 }
 
 fetch() { # PROGRAM PATTERN
-  local program=$1 pattern=$2 main full into name
+  local program=$1 pattern=$2 main full into name path
   local -a wanted
   read -ra wanted < <(packages "$program")
   main=${wanted[0]}
@@ -151,12 +161,12 @@ fetch() { # PROGRAM PATTERN
     done
     rm ./*.deb
   ) || die "cannot fetch $program $full"
-  name=$(debian_name "$program")
-  "$work/unpacked/usr/bin/$name" --version >/dev/null 2>&1 ||
+  path=$work/unpacked/$(debian_path "$program") name=$(debian_name "$program")
+  "$path" --version >/dev/null 2>&1 || "$path" version >/dev/null 2>&1 ||
     die "$program $full does not run on this system"
   rm -rf "$into"
   mkdir -p "$into"
-  mv "$work"/unpacked/usr/bin/* "$into"/
+  mv "${path%/*}"/* "$into"/
   [ "$name" = "$program" ] || mv "$into/$name" "$into/$program"
   if [ "$program" = alertmanager ]; then
     mkdir "$into/share"

@@ -229,7 +229,8 @@ table_test() ->
 
 -spec default_settings_test_() -> term().
 default_settings_test_() ->
-    [?_assertEqual({ok, #{seconds => Seconds, rate => Rate, sessions => Sessions, log => false}},
+    [?_assertEqual({ok, #{seconds => Seconds, rate => Rate, sessions => Sessions,
+                          faults => 100, log => false}},
                    settings(Environment, Cores))
      || {Environment, Cores, Seconds, Rate, Sessions} <- [
          {[], 1, 10, 2000, 100},
@@ -239,6 +240,29 @@ default_settings_test_() ->
          {[{"DEMO_SECONDS", ""}, {"DEMO_RATE", "50"}], 2, 10, 50, 10},
          {[{"DEMO_SECONDS", "3"}, {"DEMO_RATE", "1000"}, {"DEMO_SESSIONS", "7"}], 2, 3, 1000, 7}
      ]].
+
+-spec fewer_faults_test() -> term().
+fewer_faults_test() ->
+    {ok, #{faults := Faults}} = settings([{"DEMO_FAULTS", "1"}], 2),
+    ?assertEqual(1, Faults).
+
+%% The quota refuses some calls of an even load only where faults are wanted.
+-spec quota_test_() -> term().
+quota_test_() ->
+    [with_faults(Faults, fun() ->
+        ?assertEqual(Allowed, erlmcp_demo_client:allowed_tool_calls(1000))
+     end) || {Faults, Allowed} <- [{100, 311}, {0, 951}]].
+
+-spec no_faults_test_() -> term().
+no_faults_test_() ->
+    with_faults(0, fun() ->
+        ?assertNot(lists:any(fun erlmcp_demo_work:fault/1, lists:duplicate(1000, 1.0)))
+    end).
+
+-spec with_faults(0..100, fun(() -> term())) -> term().
+with_faults(Percent, Test) ->
+    {setup, fun() -> erlmcp_demo_work:set_faults(Percent) end,
+     fun(_) -> erlmcp_demo_work:set_faults(100) end, Test}.
 
 -spec log_setting_test() -> ok.
 log_setting_test() ->
@@ -257,6 +281,8 @@ wrong_settings_test_() ->
           "DEMO_RATE=0: a whole number from 1 to 100000 is needed"},
          {{"DEMO_SESSIONS", "1.5"},
           "DEMO_SESSIONS=1.5: a whole number from 1 to 10000 is needed"},
+         {{"DEMO_FAULTS", "101"},
+          "DEMO_FAULTS=101: a whole number from 0 to 100 is needed"},
          {{"DEMO_LOG", "yes"},
           "DEMO_LOG=yes: true or false is needed"}
      ]].

@@ -14,6 +14,8 @@ environment:
   DEMO_RATE      requests a second (default: 2000 for each core but one;
                  200 with DEMO_SECONDS=0)
   DEMO_SESSIONS  sessions that are open at a time (default: DEMO_RATE / 20)
+  DEMO_FAULTS    how much of what can go wrong does, in percent (default 100:
+                 2 to 4 % of the requests fail; 1: fewer than 0.1 %)
   DEMO_LOG       true: each request logs a line, to ERLMCP_LOG_FILE and by OTLP
   ERLMCP_*       the library's own settings, for example ERLMCP_HTTP_PORT
 

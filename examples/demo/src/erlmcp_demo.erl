@@ -71,8 +71,10 @@ not_of_a_request(#{meta := #{mfa := {erlmcp_demo_session, _, _}}}, []) -> stop;
 not_of_a_request(_, []) -> ignore.
 
 -spec with_server(erlmcp_demo_settings:settings(), erlmcp_demo_node:urls()) -> byte().
-with_server(#{seconds := Seconds, rate := Rate, sessions := Sessions} = Settings, Urls) ->
+with_server(#{seconds := Seconds, rate := Rate, sessions := Sessions, faults := Faults} = Settings,
+            Urls) ->
     process_flag(trap_exit, true),
+    erlmcp_demo_work:set_faults(Faults),
     erlmcp_demo_tally:new(),
     {ok, Supervisor} = erlmcp_demo_sup:start_link(Settings),
     say("a simulated MCP server, ~b sessions, ~b requests/s; ~ts",

@@ -37,12 +37,13 @@ go(Client) ->
     gen_server:cast(Client, go).
 
 %% @doc How many tool calls a second to allow so that a few of them are refused:
-%% a little less than all clients ask for.
+%% a little less than all clients ask for, and three times as many without faults.
 -spec allowed_tool_calls(Rate :: pos_integer()) -> pos_integer().
 allowed_tool_calls(Rate) ->
     Share = lists:sum([Weight || {Weight, <<"tools/call">>} <- methods()])
         / lists:sum([Weight || {Weight, _} <- methods()]),
-    ceil(0.97 * Rate * Share).
+    Room = 2.0 * (1.0 - erlmcp_demo_work:faults()),
+    ceil((0.97 + Room) * Rate * Share).
 
 %% @private
 %% Exits are trapped so that a client that is stopped still takes, and counts,
@@ -75,7 +76,7 @@ step(#{session := none, pause_ms := PauseMs} = State) ->
     Options = #{
         transport => erlmcp_demo_work:pick([{1, T} || T <- erlmcp_demo_transport:names()]),
         session_type => erlmcp_demo_work:pick([{60, interactive}, {35, agent}, {5, admin}]),
-        credentials => erlmcp_demo_work:pick([{98, <<"valid">>}, {2, <<"expired">>}]),
+        credentials => unless_fault(0.02, <<"expired">>, <<"valid">>),
         idle_timeout_ms => max(?SHORTEST_IDLE_MS, round(PauseMs * ?PAUSES_TO_IDLE))
     },
     case erlmcp_demo_transport:connect(Options) of
@@ -148,12 +149,14 @@ methods() ->
 
 -spec params(binary()) -> erlmcp_demo_methods:params().
 params(<<"initialize">>) ->
-    #{version => erlmcp_demo_work:pick([{97, <<"2025-11-25">>}, {3, <<"1999-12-31">>}])};
+    #{version => unless_fault(0.03, <<"1999-12-31">>, <<"2025-11-25">>)};
 params(<<"tools/call">>) ->
-    #{name => erlmcp_demo_work:pick([{40, <<"calculator">>}, {25, <<"text_search">>},
-                                     {10, <<"summarize">>}, {15, <<"fetch_url">>},
-                                     {8, <<"create_note">>}, {1, <<"reindex">>},
-                                     {1, <<"make_coffee">>}])};
+    #{name => case erlmcp_demo_work:fault(0.02) of
+        true -> erlmcp_demo_work:pick([{1, <<"reindex">>}, {1, <<"make_coffee">>}]);
+        false -> erlmcp_demo_work:pick([{40, <<"calculator">>}, {25, <<"text_search">>},
+                                        {10, <<"summarize">>}, {15, <<"fetch_url">>},
+                                        {8, <<"create_note">>}])
+    end};
 params(<<"resources/read">>) ->
     #{uri => some_document(0.02)};
 params(<<"resources/subscribe">>) ->
@@ -161,19 +164,25 @@ params(<<"resources/subscribe">>) ->
 params(<<"resources/unsubscribe">>) ->
     #{uri => some_document(0.01)};
 params(<<"prompts/get">>) ->
-    #{name => erlmcp_demo_work:pick([{50, <<"code_review">>}, {30, <<"explain">>},
-                                     {19, <<"release_notes">>}, {1, <<"poem">>}])};
+    Known = erlmcp_demo_work:pick([{50, <<"code_review">>}, {30, <<"explain">>},
+                                   {19, <<"release_notes">>}]),
+    #{name => unless_fault(0.01, <<"poem">>, Known)};
 params(<<"completion/complete">>) ->
     #{name => erlmcp_demo_work:pick([{1, <<"cal">>}, {1, <<"text">>}, {1, <<"s">>}])};
 params(<<"logging/setLevel">>) ->
-    #{level => erlmcp_demo_work:pick([{95, <<"info">>}, {5, <<"loud">>}])};
+    #{level => unless_fault(0.05, <<"loud">>, <<"info">>)};
 params(_) ->
     #{}.
 
 %% Some documents are read far more often than others, hence a cache helps.
 -spec some_document(float()) -> binary().
 some_document(Unknown) ->
-    case erlmcp_demo_work:chance(Unknown) of
-        true -> <<"doc://nowhere">>;
-        false -> erlmcp_demo_resources:document(ceil(200 * math:pow(rand:uniform(), 2)))
+    Known = erlmcp_demo_resources:document(ceil(200 * math:pow(rand:uniform(), 2))),
+    unless_fault(Unknown, <<"doc://nowhere">>, Known).
+
+-spec unless_fault(float(), Wrong, Right) -> Wrong | Right.
+unless_fault(Probability, Wrong, Right) ->
+    case erlmcp_demo_work:fault(Probability) of
+        true -> Wrong;
+        false -> Right
     end.

@@ -10,11 +10,12 @@
     seconds := non_neg_integer(),
     rate := pos_integer(),
     sessions := pos_integer(),
+    faults := 0..100,
     log := boolean()
 }.
 %% `seconds' 0 is "until told to stop"; `rate' is requests a second over all
-%% sessions; `sessions' is how many are open at a time; `log' is whether each
-%% request logs a line.
+%% sessions; `sessions' is how many are open at a time; `faults' is how many
+%% percent of what can go wrong does; `log' is whether each request logs a line.
 
 %% A simulated request costs a quarter of a millisecond of CPU at most, spinning
 %% schedulers included: 2 000 a second for every core but one keep that one free.
@@ -26,8 +27,9 @@
 -define(MAX_SECONDS, 86400).
 -define(MAX_RATE, 100000).
 -define(MAX_SESSIONS, 10000).
+-define(ALL_FAULTS, 100).
 
-%% @doc Reads `DEMO_SECONDS', `DEMO_RATE', `DEMO_SESSIONS' and `DEMO_LOG'.
+%% @doc Reads `DEMO_SECONDS', `DEMO_RATE', `DEMO_SESSIONS', `DEMO_FAULTS' and `DEMO_LOG'.
 -spec read() -> {ok, settings()} | {error, Text :: string()}.
 read() ->
     read(fun os:getenv/1, erlang:system_info(schedulers_online)).
@@ -42,7 +44,8 @@ read(Getenv, Cores) ->
         Seconds = integer(Getenv, "DEMO_SECONDS", 10, 0, ?MAX_SECONDS),
         Rate = integer(Getenv, "DEMO_RATE", default_rate(Seconds, Cores), 1, ?MAX_RATE),
         Sessions = integer(Getenv, "DEMO_SESSIONS", default_sessions(Rate), 1, ?MAX_SESSIONS),
-        {ok, #{seconds => Seconds, rate => Rate, sessions => Sessions,
+        Faults = integer(Getenv, "DEMO_FAULTS", ?ALL_FAULTS, 0, ?ALL_FAULTS),
+        {ok, #{seconds => Seconds, rate => Rate, sessions => Sessions, faults => Faults,
                log => boolean(Getenv, "DEMO_LOG", false)}}
     catch
         throw:{invalid, Text} -> {error, Text}

@@ -77,7 +77,7 @@ run(<<"summarize">>) ->
 run(<<"fetch_url">>) ->
     upstream(<<"GET">>, <<"pages.example">>, fun() ->
         erlmcp_demo_work:wait(15, 0.8),
-        case erlmcp_demo_work:chance(0.05) of
+        case erlmcp_demo_work:fault(0.05) of
             true -> error(connection_reset);
             false -> binary:copy(<<"<p>text</p>">>, 100)
         end

@@ -4,6 +4,9 @@
 -export([cpu/1]).
 -export([wait/2]).
 -export([chance/1]).
+-export([set_faults/1]).
+-export([fault/1]).
+-export([faults/0]).
 -export([pick/1]).
 
 -define(MAX_WAIT_MS, 500).
@@ -26,6 +29,21 @@ wait(MedianMs, Spread) ->
 -spec chance(float()) -> boolean().
 chance(Probability) ->
     rand:uniform() < Probability.
+
+%% @doc Sets how many percent of the faults happen, before any can.
+-spec set_faults(0..100) -> ok.
+set_faults(Percent) ->
+    persistent_term:put(?MODULE, Percent / 100).
+
+%% @doc The share of faults that happen, from 0 to 1.
+-spec faults() -> float().
+faults() ->
+    persistent_term:get(?MODULE, 1.0).
+
+%% @doc Whether something goes wrong that does with the probability given.
+-spec fault(float()) -> boolean().
+fault(Probability) ->
+    chance(Probability * faults()).
 
 %% @doc One of the items, each as often as its weight says.
 -spec pick([{Weight :: pos_integer(), Item}, ...]) -> Item.

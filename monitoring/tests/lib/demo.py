@@ -34,7 +34,7 @@ class Demo:
         environment: Mapping[str, str] | None = None,
         ports: tuple[int, int] | None = None,
     ) -> None:
-        """`ports` are those of /metrics and /metrics/custom, where free ones will not do."""
+        """`ports` are for a network of the test's own (namespace.py); else two that are free."""
         self.port, self.custom_port = ports or (free_port(), free_port())
         self.address = f"127.0.0.1:{self.port}"
         self.custom_address = f"127.0.0.1:{self.custom_port}"
@@ -58,6 +58,10 @@ class Demo:
         )
         # run.sh compiles into one folder: a node is up before the next one starts.
         self.program.wait_until_answers(f"http://{self.address}/metrics", START_SECONDS)
+
+    def change(self, environment: Mapping[str, str]) -> None:
+        """For the next start."""
+        self._environment.update(environment)
 
     def _vm(self, number: signal.Signals) -> None:
         """To the VM alone: the shell around it would forward or wait."""

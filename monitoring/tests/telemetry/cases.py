@@ -1,0 +1,377 @@
+"""What must be so in every scene: arrival, ways, loss, refusal.
+
+A class that names its versions is a scene (guide_test.py, current_test.py).
+"""
+
+import gzip
+import json
+import os
+import re
+import signal
+import time
+import unittest
+from pathlib import Path
+from typing import Any, ClassVar
+
+import readers
+import senders
+import yaml
+from namespace import MONITORING
+from programs import NotHere
+from scene import EXPORTED, LOG_FOLDER, OWN, Scene, container, soon
+
+SETTLE_SECONDS = 45
+TRACE_ID = re.compile(r"[0-9a-f]{32}")
+
+
+def data_sources() -> dict[str, dict[str, Any]]:
+    """Grafana's, by uid; $$ is a dollar there."""
+    text = (MONITORING / "grafana/datasources/prometheus.yml").read_text(encoding="utf-8").replace("$$", "$")
+    return {source["uid"]: source for source in yaml.safe_load(text)["datasources"]}
+
+
+def written() -> list[str]:
+    """The lines of the library's file and of those that it was, oldest first."""
+    found: list[str] = []
+    for path in sorted(LOG_FOLDER.glob("erlmcp.log*"), key=lambda one: len(one.name) * 1000 + _age(one), reverse=True):
+        data = path.read_bytes()
+        found += (gzip.decompress(data) if path.suffix == ".gz" else data).decode().splitlines()
+    return found
+
+
+def _age(path: Path) -> int:
+    digits = re.findall(r"\d+", path.name)
+    return int(digits[0]) if digits else 0
+
+
+class Cases(unittest.TestCase):
+    """Run in the order of their names: later ones stop and kill what earlier ones need."""
+
+    collector: ClassVar[str]
+    loki: ClassVar[str]
+    prometheus: ClassVar[str]
+    scene: ClassVar[Scene]
+
+    @classmethod
+    def setUpClass(cls) -> None:
+        began = time.monotonic()
+        try:
+            cls.scene = Scene(collector=cls.collector, loki=cls.loki, prometheus=cls.prometheus)
+        except NotHere as missing:
+            raise unittest.SkipTest(str(missing)) from missing
+        print(f"\nCollector {cls.collector}: started in {time.monotonic() - began:.0f} s", flush=True)
+
+    @classmethod
+    def tearDownClass(cls) -> None:
+        cls.scene.stop()
+
+    # What arrives.
+
+    def test_01_the_logs_of_containers(self) -> None:
+        """Have the container's name and a level; those of others are not kept."""
+        container("erlmcp-prometheus", "aaa", "ts=2026-01-01T00:00:00Z caller=main.go level=warn msg=slow")
+        container("erlmcp-otel-collector", "bbb", '{"level":"error","ts":1.5,"msg":"Exporting failed"}')
+        container("somebody-else", "ccc", "level=info msg=private")
+        found = soon("two containers", lambda: (one := readers.lines('{job="containers"}')) and len(one) >= 2 and one)
+        by_name = {line.labels["container"]: line for line in found}
+        self.assertEqual(set(by_name), {"erlmcp-prometheus", "erlmcp-otel-collector"})
+        self.assertEqual(
+            by_name["erlmcp-prometheus"].labels,
+            {"job": "containers", "container": "erlmcp-prometheus", "level": "warning", "stream": "stderr"},
+        )
+        self.assertEqual(by_name["erlmcp-otel-collector"].labels["level"], "error")
+        self.assertIn("level=warn msg=slow", by_name["erlmcp-prometheus"].text)
+
+    def test_02_a_span_by_otlp(self) -> None:
+        """Of a sender in plain JSON."""
+        trace = senders.new_id(16)
+        self.assertEqual(senders.spans(trace, 3).status, 200)
+        spans = soon("the trace in Jaeger", lambda: readers.trace(trace))
+        self.assertEqual(len(spans), 3)
+
+    def test_03_a_span_of_a_jaeger_client(self) -> None:
+        """By the receiver for Jaeger's own protocol."""
+        trace = senders.new_id(16)
+        self.assertIn(senders.jaeger_span(trace).status, (200, 202))
+        spans = soon("the trace in Jaeger", lambda: readers.trace(trace))
+        self.assertEqual(spans[0]["operationName"], "legacy")
+
+    def test_04_spans_of_the_demo(self) -> None:
+        """With the conventions' attributes and the resource that the Collector completes."""
+        found = soon("traces of erlmcp", lambda: readers.traces("erlmcp", limit=20))
+        tags = [{tag["key"]: tag["value"] for tag in span["tags"]} for one in found for span in one["spans"]]
+        self.assertTrue(any("mcp.method.name" in one for one in tags))
+        processes = [process for one in found for process in one["processes"].values()]
+        for process in processes:
+            resource = {tag["key"]: tag["value"] for tag in process["tags"]}
+            self.assertEqual(resource.get("deployment.environment"), "production")
+
+    def test_05_lines_of_the_file(self) -> None:
+        """With few labels, the event's time and the line as it was written."""
+        found = soon("lines by Promtail", lambda: readers.lines('{job="erlmcp", filename!=""}', limit=500))
+        for line in found:
+            self.assertLessEqual(set(line.labels), {"job", "app", "level", "filename"})
+            self.assertEqual(line.labels["app"], "erlmcp")
+            self.assertEqual(line.labels["level"], line.field("level"))
+        self.assertLessEqual({line.text for line in found[:50]}, set(written()))
+
+    def test_06_records_by_otlp(self) -> None:
+        """Can be asked for as the lines of the file are."""
+        trace = senders.new_id(16)
+        self.assertEqual(senders.record("it broke", trace).status, 200)
+        found = soon("the record", lambda: readers.lines(f'{{job="{senders.SERVICE}"}} |= "{trace}"'))
+        self.assertEqual([found[0].field(key) for key in ("message", "level", "trace_id")], ["it broke", "error", trace])
+        query = f'{{job="{senders.SERVICE}"}} | json | level="error" | trace_id="{trace}"'
+        self.assertEqual(len(readers.lines(query)), 1)
+        demo = soon("records of the demo", lambda: readers.lines('{job="erlmcp", filename=""}', limit=500))
+        self.assertTrue(all(line.field("trace_id") for line in demo))
+
+    def test_07_targets(self) -> None:
+        """Every job of prometheus.yml has a target that is up; Grafana cannot be had."""
+
+        def all_up() -> list[tuple[str, str]] | None:
+            active = self.scene.prometheus.get("targets")["activeTargets"]
+            found = [(one["labels"]["job"], one["health"]) for one in active]
+            return None if any(health == "unknown" for _, health in found) else found
+
+        health = soon("the first scrape of every target", all_up, SETTLE_SECONDS)
+        config = yaml.safe_load((MONITORING / "prometheus/prometheus.yml").read_text(encoding="utf-8"))
+        self.assertEqual({job for job, _ in health}, {job["job_name"] for job in config["scrape_configs"]})
+        self.assertEqual([job for job, up in health if up != "up"], ["grafana"])
+
+    def test_08_metrics_both_ways(self) -> None:
+        """Scraped, and by OTLP through the Collector: the same names and labels, and no double count."""
+
+        def both() -> tuple[float, float] | None:
+            scraped = self.scene.prometheus.value('sum(erlmcp_requests_total{job="erlmcp"})')
+            passed = self.scene.prometheus.value(
+                'sum(erlmcp_requests_total{job="otel_collector_exported", exported_job="erlmcp"})'
+            )
+            return (scraped, passed) if scraped and passed else None
+
+        scraped, passed = soon("the demo's requests", both, SETTLE_SECONDS)
+        self.assertLess(abs(scraped - passed) / max(scraped, passed), 0.9)
+        own = {name for name, _, _ in readers.samples("http://erlmcp:8080/metrics") if name.startswith("erlmcp_")}
+        there = {name for name, _, _ in readers.samples(EXPORTED) if name.startswith("erlmcp_")}
+        missing = {name for name in own - there if not name.endswith(("_created",))}
+        self.assertEqual(self.unlike(missing), set())
+
+    def unlike(self, missing: set[str]) -> set[str]:
+        """Names that only a scrape has; what is known of a version is said in its scene."""
+        return missing
+
+    # The ways from one to the other, as Grafana goes them.
+
+    def test_11_from_a_line_to_its_trace(self) -> None:
+        """The derived field of Grafana's data source, on lines of both ways."""
+        field = data_sources()["loki"]["jsonData"]["derivedFields"][0]
+        self.assertEqual(field["datasourceUid"], "jaeger")
+        for query in ('{job="erlmcp", filename!=""}', '{job="erlmcp", filename=""}'):
+            with self.subTest(query):
+                line = next(line for line in readers.lines(query, limit=500) if line.field("trace_id"))
+                match = re.search(field["matcherRegex"], line.text)
+                assert match is not None, line.text
+                self.assertRegex(match[1], TRACE_ID)
+                spans = soon("its trace", lambda one=match[1]: readers.trace(one))
+                self.assertIn(line.field("span_id"), [span["spanID"] for span in spans])
+
+    def test_12_from_an_exemplar_to_its_trace(self) -> None:
+        """The dot on a panel of latencies: scraped exemplars, and those of the Collector."""
+        destination = data_sources()["prometheus"]["jsonData"]["exemplarTraceIdDestinations"][0]
+        now = time.time()
+        for job in ("erlmcp", "otel_collector_exported"):
+            with self.subTest(job):
+                found = soon(
+                    "an exemplar",
+                    lambda job=job: self.scene.prometheus.exemplars(
+                        f'erlmcp_request_duration_seconds_bucket{{job="{job}"}}', now - 600, now + 600
+                    ),
+                    SETTLE_SECONDS,
+                )
+                identifier = found[0]["exemplars"][-1]["labels"][destination["name"]]
+                self.assertTrue(soon("its trace", lambda one=identifier: readers.trace(one)))
+
+    def test_13_from_a_span_to_its_lines(self) -> None:
+        """tracesToLogsV2."""
+        query = data_sources()["jaeger"]["jsonData"]["tracesToLogsV2"]["query"]
+        identifier = next(
+            line.field("trace_id") for line in readers.lines('{job="erlmcp"}', limit=500) if line.field("trace_id")
+        )
+        found = readers.lines(query.replace("${__span.traceId}", identifier))
+        self.assertTrue(found)
+        self.assertEqual({line.field("trace_id") for line in found}, {identifier})
+
+    def test_14_from_a_span_to_figures(self) -> None:
+        """tracesToMetrics, with the tags that Grafana puts in."""
+        settings = data_sources()["jaeger"]["jsonData"]["tracesToMetrics"]
+        span = next(
+            span
+            for one in readers.traces("erlmcp", limit=50)
+            for span in one["spans"]
+            if any(tag["key"] == "mcp.method.name" for tag in span["tags"])
+        )
+        values = {tag["key"]: tag["value"] for tag in span["tags"]}
+        tags = ", ".join(f'{tag["value"]}="{values[tag["key"]]}"' for tag in settings["tags"])
+        for query in settings["queries"]:
+            with self.subTest(query["name"]):
+                text = query["query"].replace("$__tags", f"{{{tags}}}")
+                soon(text, lambda text=text: self.scene.prometheus.get("query", query=text)["result"], SETTLE_SECONDS)
+
+    def test_15_from_an_alert_to_lines_and_traces(self) -> None:
+        """The queries that runbooks name find what the demo has logged."""
+        soon("warnings", lambda: readers.lines('{job="erlmcp"} | json | level=~"warning|error|critical|alert|emerg"'))
+        # Jaeger's search by tag, as on its page.
+        soon("failed", lambda: readers.traces("erlmcp", tags=json.dumps({"error": "true"}), limit=5))
+
+    # What must not be lost.
+
+    def test_21_rotation(self) -> None:
+        """The library's files are renamed under Promtail's hands: each line once."""
+        demo = self.scene.demo
+        assert demo is not None
+        size = 40_000
+        before = LOG_FOLDER / "erlmcp.log"
+        self.assertGreater(before.stat().st_size, 0)
+        demo.stop()
+        more = {"ERLMCP_LOG_FILE_MAX_BYTES": str(size), "ERLMCP_LOG_FILE_COUNT": "100", "DEMO_RATE": "100"}
+        demo.change(more)
+        demo.start()
+        soon("four rotations", lambda: (LOG_FOLDER / "erlmcp.log.4.gz").exists())
+        # Promtail is restarted in the midst of it, and goes on by its positions.
+        self.scene.services.again("promtail")
+        soon("eight rotations", lambda: (LOG_FOLDER / "erlmcp.log.8.gz").exists())
+        demo.stop()
+        self.scene.demo = None
+        wanted = sorted(written())
+        self.assertGreater(len(wanted), 1000)
+
+        def arrived() -> list[str]:
+            return sorted(line.text for line in readers.lines('{job="erlmcp", filename!=""}'))
+
+        soon("the last line", lambda: len(arrived()) >= len(wanted) or None, 20)
+        found = arrived()
+        self.assertEqual(len(found), len(wanted))
+        self.assertEqual(found, wanted)
+
+    def test_22_jaeger_is_away_and_the_collector_is_killed(self) -> None:
+        """What was accepted is on the disk, and goes on when both are back."""
+        self.scene.services.stop("jaeger")
+        trace = senders.new_id(16)
+        accepted = sum(50 for _ in range(20) if senders.spans(trace, 50).status == 200)
+        self.assertEqual(accepted, 1000)
+        collector = self.scene.services.running["otel-collector"]
+        os.killpg(collector.process.pid, signal.SIGKILL)
+        self.scene.services.again("otel-collector")
+        accepted += sum(50 for _ in range(4) if senders.spans(trace, 50).status == 200)
+        self.scene.services.again("jaeger")
+        soon("all spans", lambda: len(readers.trace(trace)) >= accepted, SETTLE_SECONDS)
+        spans = readers.trace(trace)
+        self.assertEqual(len({span["spanID"] for span in spans}), accepted)
+
+    def test_23_a_kill_under_load(self) -> None:
+        """Nothing is between the answer to the sender and the disk."""
+        trace = senders.new_id(16)
+        collector = self.scene.services.running["otel-collector"]
+        accepted = sum(20 for _ in range(25) if senders.spans(trace, 20).status == 200)
+        os.killpg(collector.process.pid, signal.SIGKILL)
+        self.scene.services.again("otel-collector")
+        soon("all spans", lambda: len(readers.trace(trace)) >= accepted, SETTLE_SECONDS)
+        self.assertEqual(len({span["spanID"] for span in readers.trace(trace)}), accepted)
+
+    def test_24_what_jaeger_has_outlives_it(self) -> None:
+        """Badger's folder."""
+        trace = senders.new_id(16)
+        senders.spans(trace, 2)
+        soon("the trace", lambda: readers.trace(trace))
+        self.scene.services.again("jaeger")
+        self.assertEqual(len(soon("the trace", lambda: readers.trace(trace))), 2)
+
+    # What is refused is refused in sight.
+
+    refusal: ClassVar[set[int]]
+
+    def test_31_the_memory_limiter(self) -> None:
+        """The sender is told, and the Collector counts."""
+        low = Path("/tmp/low.yaml")
+        low.write_text("processors: {memory_limiter: {limit_mib: 12, spike_limit_mib: 6}}\n", encoding="ascii")
+        self.scene.instead(files=(low,))
+        trace = senders.new_id(16)
+
+        def refused() -> senders.Answer | None:
+            answer = senders.spans(trace, 200, size=2000)
+            return answer if answer.status != 200 else None
+
+        answer = soon("a refusal", refused)
+        self.assertIn(answer.status, self.refusal, answer)
+        self.assertIn("memory", answer.body)
+        self.assertGreater(self.scene.collected("otelcol_receiver_refused_spans"), 0)
+
+    def test_32_a_full_queue(self) -> None:
+        """The sender is told, so that it keeps what it has; the queue's figures say so before."""
+        small = Path("/tmp/small.yaml")
+        small.write_text("exporters: {otlp/jaeger: {sending_queue: {queue_size: 4}}}\n", encoding="ascii")
+        self.scene.services.stop("jaeger")
+        self.scene.instead(files=(small,))
+        trace = senders.new_id(16)
+        answers = [senders.spans(trace, 10) for _ in range(20)]
+        accepted = sum(10 for answer in answers if answer.status == 200)
+        self.assertLess(accepted, 200)
+        self.assertIn(answers[-1].status, self.refusal, answers[-1])
+        self.assertEqual(self.scene.collected("otelcol_exporter_queue_capacity", exporter="otlp/jaeger"), 4)
+        self.assertGreater(self.scene.collected("otelcol_exporter_enqueue_failed_spans", exporter="otlp/jaeger"), 0)
+        self.scene.services.again("jaeger")
+        soon("what was accepted", lambda: len(readers.trace(trace)) >= accepted, SETTLE_SECONDS)
+        self.assertEqual(len(readers.trace(trace)), accepted)
+
+    # Options, in one run: they go together.
+
+    def test_41_options(self) -> None:
+        """span-metrics, tail-sampling and backend-otlp, whose backend is a second Collector."""
+        from backend import Backend
+
+        with Backend(self.collector) as backend:
+            fast = Path("/tmp/fast.yaml")
+            fast.write_text(
+                "processors: {tail_sampling: {decision_wait: 1s}}\n"
+                "connectors: {spanmetrics: {metrics_flush_interval: 1s}}\n",
+                encoding="ascii",
+            )
+            self.scene.instead(
+                "span-metrics", "tail-sampling", "backend-otlp", files=(fast,), environment=backend.environment
+            )
+            failed, slow = senders.new_id(16), senders.new_id(16)
+            senders.spans(failed, 1, error=True)
+            senders.spans(slow, 1, milliseconds=900)
+            others = [senders.new_id(16) for _ in range(100)]
+            for one in others:
+                self.assertEqual(senders.spans(one, 1).status, 200)
+            senders.record("for the backend", failed)
+            soon("the failed one", lambda: readers.trace(failed))
+            soon("the slow one", lambda: readers.trace(slow))
+            soon("the backend's spans", lambda: backend.accepted("spans") >= 102)
+            soon("the backend's records", lambda: backend.accepted("log_records") >= 1)
+            time.sleep(2)
+            kept = sum(1 for one in others if readers.trace(one))
+            self.assertGreater(kept, 0)
+            self.assertLess(kept, 40)
+            calls = soon("calls", lambda: readers.total(EXPORTED, "erlmcp_spans_calls", service_name=senders.SERVICE))
+            self.assertEqual(calls, 102)
+            self.assertEqual(
+                readers.total(EXPORTED, "erlmcp_spans_calls", service_name=senders.SERVICE, status_code="STATUS_CODE_ERROR"), 1
+            )
+            self.assertGreater(
+                readers.total(EXPORTED, "erlmcp_spans_duration_seconds_bucket", mcp_method_name="tools/call"), 0
+            )
+
+    def test_42_without_jaeger(self) -> None:
+        """Traces end in the Collector, which says so; logs and metrics go on."""
+        program = self.scene.instead("without-jaeger")
+        self.assertEqual(senders.spans(senders.new_id(16), 7).status, 200)
+        soon("the count in the log", lambda: '"kind":"exporter"' in program.tail(4000) and "debug" in program.tail(4000))
+        self.assertGreaterEqual(self.scene.collected("otelcol_exporter_sent_spans", exporter="debug"), 7)
+        self.scene.as_shipped()
+
+
+def own_names() -> set[str]:
+    """What the Collector says of itself."""
+    return {name for name, _, _ in readers.samples(OWN)}
