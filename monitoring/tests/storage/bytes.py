@@ -54,7 +54,8 @@ def main(words: list[str]) -> int:
             {
                 "DEMO_LOG": "true",
                 "ERLMCP_LOG_FILE": str(LOG),
-                "OTEL_EXPORTER_OTLP_ENDPOINT": "http://otel-collector:4317",
+                "OTEL_EXPORTER_OTLP_ENDPOINT": "http://otel-collector:4318",
+                "OTEL_EXPORTER_OTLP_PROTOCOL": "http/protobuf",
                 "OTEL_LOGS_EXPORTER": "none",
                 "OTEL_METRICS_EXPORTER": "none",
             },
