@@ -1,4 +1,5 @@
 #!/usr/bin/env bash
+# shellcheck source-path=SCRIPTDIR
 # Starts, stops and checks the monitoring stack: in containers, or natively.
 set -euo pipefail
 
@@ -38,19 +39,12 @@ README.md has the environment variables.
 USAGE
 }
 
-# shellcheck source-path=SCRIPTDIR
 . "$(dirname "${BASH_SOURCE[0]}")/lib/common.sh"
-# shellcheck source-path=SCRIPTDIR
 . "$scripts/lib/services.sh"
-# shellcheck source-path=SCRIPTDIR
 . "$scripts/lib/native.sh"
-# shellcheck source-path=SCRIPTDIR
 . "$scripts/lib/native-programs.sh"
-# shellcheck source-path=SCRIPTDIR
 . "$scripts/lib/docker.sh"
-# shellcheck source-path=SCRIPTDIR
 . "$scripts/lib/wait.sh"
-# shellcheck source-path=SCRIPTDIR
 . "$scripts/lib/prepare.sh"
 
 verb='' service='' native='' timeout='' follow='' tail=100 assume_yes='' images='' application=1 asked=()

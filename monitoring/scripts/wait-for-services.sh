@@ -1,4 +1,5 @@
 #!/usr/bin/env bash
+# shellcheck source-path=SCRIPTDIR
 # Waits until the services of the stack are ready, by their own readiness pages.
 set -euo pipefail
 
@@ -20,15 +21,10 @@ exit status: 0 all are ready; 1 one has ended, or the time is over; 2 wrong word
 USAGE
 }
 
-# shellcheck source-path=SCRIPTDIR
 . "$(dirname "${BASH_SOURCE[0]}")/lib/common.sh"
-# shellcheck source-path=SCRIPTDIR
 . "$scripts/lib/services.sh"
-# shellcheck source-path=SCRIPTDIR
 . "$scripts/lib/native.sh"
-# shellcheck source-path=SCRIPTDIR
 . "$scripts/lib/docker.sh"
-# shellcheck source-path=SCRIPTDIR
 . "$scripts/lib/wait.sh"
 
 native='' timeout=180 services=()

@@ -206,17 +206,27 @@ native_start() { # SERVICE...
   fi
   native_ports_free "${starting[@]}"
   native_places
-  for service in "${starting[@]}"; do
+  native_launch "${starting[@]}"
+  exec 9>&-
+}
+
+# By the commands that are written down, in a namespace of their own.
+native_launch() { # SERVICE...
+  local service
+  for service in "$@"; do
     rm -f "$state/run/$service.pid"
     native_turn_log "$service"
   done
-  "${namespace[@]}" "$BASH" "$scripts/lib/native-root.sh" "$state" "${starting[@]}" 9>&- ||
+  "${namespace[@]}" "$BASH" "$scripts/lib/native-root.sh" "$state" "$@" 8>&- 9>&- ||
     die "cannot make the namespace that the programs run in" "the message above says what the system refused"
-  exec 9>&-
-  for service in "${starting[@]}"; do
-    say "started   $service ($(tr '\0' '\n' <"$state/run/$service.command" |
-      awk '/^\// && $0 != "/usr/bin/env" && !found { print; found = 1 }'))"
+  for service in "$@"; do
+    say "started   $service ($(native_program "$service"))"
   done
+}
+
+# The program that a service was started from.
+native_program() { # SERVICE
+  tr '\0' '\n' <"$state/run/$1.command" | awk '/^\// && $0 != "/usr/bin/env" && !found { print; found = 1 }'
 }
 
 # Waits until none of them is alive; prints those that still are.
@@ -235,6 +245,16 @@ native_ended() { # SECONDS SERVICE...
   done
   printf '%s\n' "$@"
   return 1
+}
+
+# Senders first, then those who store.
+native_stop_all() { # SECONDS SERVICE...
+  local limit=$1 first last
+  shift
+  mapfile -t first < <(only_senders "$@")
+  mapfile -t last < <(only_senders not "$@")
+  native_stop "$limit" "${first[@]}"
+  native_stop "$limit" "${last[@]}"
 }
 
 # Asks the programs to end, all at once, and ends those who do not within a time.

@@ -27,6 +27,26 @@ erlmcp            demo             8080  /health     -
 TABLE
 }
 
+# Who sends to others. They end first: Prometheus waits a minute for a storage that
+# has gone before it.
+senders=(erlmcp promtail otel-collector thanos-sidecar prometheus)
+
+# Of some services, the senders; or with `not`, the others.
+only_senders() { # [not] SERVICE...
+  local service wanted=1
+  if [ "${1-}" = not ]; then
+    wanted=''
+    shift
+  fi
+  for service in "$@"; do
+    if [[ " ${senders[*]} " == *" $service "* ]]; then
+      [ -z "$wanted" ] || printf '%s\n' "$service"
+    else
+      [ -n "$wanted" ] || printf '%s\n' "$service"
+    fi
+  done
+}
+
 profiles=(jaeger elasticsearch thanos victoria-metrics demo)
 
 all_services() { service_table | awk '{ print $1 }'; }

@@ -23,11 +23,16 @@ docker_verb_start() {
   mapfile -t chosen < <(docker_chosen)
   wait_for_services "${timeout:-180}" "${chosen[@]}" || die "not everything is ready" \
     "the lines above say what and where to look; what runs goes on"
+  reload_configuration "${chosen[@]}"
   where "${chosen[@]}"
 }
 
 docker_verb_stop() {
+  local first
   docker_ready
+  mapfile -t first < <(docker_running)
+  mapfile -t first < <(only_senders "${first[@]}")
+  if [ ${#first[@]} -gt 0 ]; then compose_all stop --timeout 60 "${first[@]}"; fi
   compose_all stop --timeout 60
   say "stopped; data stay (clean removes them)"
 }

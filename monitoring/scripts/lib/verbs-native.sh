@@ -13,6 +13,7 @@ native_verb_start() {
   mapfile -t chosen < <(native_chosen)
   wait_for_services "${timeout:-180}" "${chosen[@]}" || die "not everything is ready" \
     "the lines above say what and where to look; what runs goes on"
+  reload_configuration "${chosen[@]}"
   where "${chosen[@]}"
 }
 
@@ -33,7 +34,7 @@ native_verb_stop() {
   if [ ${#running[@]} -eq 0 ]; then
     say "nothing runs"
   else
-    native_stop 60 "${running[@]}"
+    native_stop_all 60 "${running[@]}"
   fi
   exec 9>&-
 }

@@ -48,6 +48,18 @@ look() { # SERVICE
   return 1
 }
 
+# Who ran already reads its files anew; a wrong file is refused and the old one kept.
+reload_configuration() { # SERVICE...
+  local service url
+  for service in prometheus alertmanager; do
+    [[ " $* " == *" $service "* ]] || continue
+    url=$(service_url "$service")
+    [ -n "$url" ] || continue
+    curl -fsS -m 30 -o /dev/null --noproxy '*' -X POST "$url/-/reload" 2>/dev/null ||
+      die "$service refuses its configuration and goes on with the one before" "$(service_log "$service")"
+  done
+}
+
 # 0 when all are ready, 1 when one has failed or the time is over.
 wait_for_services() { # SECONDS SERVICE...
   local limit=$1 service status waiting failed=() reasons=() still begin=$SECONDS said=$SECONDS answer
