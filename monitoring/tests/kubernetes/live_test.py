@@ -115,7 +115,7 @@ class Cluster:
                     shutil.copy(stored / item["key"], target)
             # The node's own, at another place.
             host = volume.get("hostPath", {}).get("path", mount["mountPath"])
-            if host != mount["mountPath"]:
+            if host != mount["mountPath"] and Path(host).exists():
                 Path(mount["mountPath"]).mkdir(parents=True, exist_ok=True)
                 bind(host, mount["mountPath"])
         # The outermost folders of mounts; inner ones are below them.

@@ -68,7 +68,7 @@ class Setting:
         """The shipped file, and for the second one what the script makes of it."""
         words: list[str | Path] = [find("prometheus", PROMETHEUS), *flags("prometheus")]
         words += [
-            f"--config.file=/etc/prometheus/prometheus{'' if number == 1 else '.generated'}.yml",
+            f"--config.file=/etc/prometheus/{'prometheus' if number == 1 else 'prometheus-2'}.yml",
             f"--storage.tsdb.path={data}",
             # Not 30d: it would delete what is older before a sidecar has seen it.
             "--storage.tsdb.retention.time=500d",
