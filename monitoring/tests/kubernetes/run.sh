@@ -8,7 +8,7 @@ usage() {
   cat <<'USAGE'
 usage: monitoring/tests/kubernetes/run.sh [TEST ...]
 
-tests: api files flows live objects operator secrets (default: all)
+tests: api components files flows live objects operator secrets (default: all)
 
 Ends with `kubernetes: N passed, N failed, N skipped`.
 
