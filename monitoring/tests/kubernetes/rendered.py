@@ -10,6 +10,7 @@ from typing import Any
 
 import yaml
 
+from namespace import INSIDE
 from programs import ROOT, TOOLS, NotHere
 
 KUBERNETES = ROOT / "monitoring/kubernetes"
@@ -20,6 +21,12 @@ WORKLOADS = ("StatefulSet", "Deployment", "DaemonSet")
 CLUSTER_DOMAIN = "svc.cluster.local"
 
 Object = dict[str, Any]
+
+
+def own_network() -> None:
+    """What starts servers on fixed ports is skipped elsewhere."""
+    if os.environ.get(INSIDE) != "inside":
+        raise NotHere("no namespace of its own on this machine")
 
 
 def kustomize() -> Path:
@@ -114,6 +121,14 @@ def selects(selector: Object, labels: dict[str, str]) -> bool:
 def environment(container: Object) -> dict[str, str]:
     """The variables with a value of their own."""
     return {each["name"]: each["value"] for each in container.get("env", []) if "value" in each}
+
+
+def variables(overlay: str, thing: Object, container: Object) -> dict[str, str]:
+    """Those with a value, and those of ConfigMaps."""
+    found = {}
+    for each in container.get("envFrom", []):
+        found.update(find(overlay, "ConfigMap", each["configMapRef"]["name"], namespace(thing))["data"])
+    return {**found, **environment(container)}
 
 
 def probes(container: Object) -> dict[str, Object]:

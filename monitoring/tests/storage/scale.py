@@ -9,7 +9,6 @@ after five minutes: rule times of a shorter run are too small.
 import json
 import os
 import shutil
-import subprocess
 import sys
 import tempfile
 import time
@@ -17,32 +16,16 @@ from pathlib import Path
 from typing import Any
 
 HERE = Path(__file__).resolve().parent
-sys.path.insert(0, str(HERE.parent / "lib"))
+sys.path[:0] = [str(HERE), str(HERE.parent / "lib")]
 
-from demo import Demo  # noqa: E402
 from programs import ROOT, Program, find, wait_for  # noqa: E402
 from prometheus import Client  # noqa: E402
+from shared import GENERATOR, demo, template  # noqa: E402
 
 PROMETHEUS = "2.53.3"
 BLACKBOX_EXPORTER = "0.23.0"
-GENERATOR = ROOT / "monitoring/tools/load-generator/load_generator.py"
 ADDRESS = "127.0.0.1:9090"
 BLACKBOX = "modules: {http_2xx: {prober: http, timeout: 5s, http: {preferred_ip_protocol: ip4}}}\n"
-
-
-def template(folder: Path, seconds: float = 15) -> Path:
-    """What a real node of the demo says."""
-    demo = Demo("template", folder)
-    try:
-        # Every kind of request and error has been seen by then.
-        time.sleep(5)
-        written = folder / "template.json"
-        urls = [f"http://{demo.address}/metrics", f"http://{demo.custom_address}/metrics/custom"]
-        words = [sys.executable, GENERATOR, "record", *urls, "--seconds", str(seconds), "--into", written]
-        subprocess.run(words, check=True, stdout=subprocess.DEVNULL)
-        return written
-    finally:
-        demo.stop()
 
 
 class Scene:
@@ -173,7 +156,8 @@ def main(words: list[str]) -> int:
     """Rows for the numbers of nodes that are asked for, each as JSON too."""
     seconds, *numbers = map(int, words)
     with tempfile.TemporaryDirectory(prefix="erlmcp-scale-") as name:
-        recorded = template(Path(name))
+        recorded = template(15)
+        demo().stop()
         print(f"Prometheus {PROMETHEUS}, {machine()}", flush=True)
         for nodes in numbers:
             folder = Path(name) / str(nodes)

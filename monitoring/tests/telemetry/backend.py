@@ -36,7 +36,7 @@ class Backend:
     def __init__(self, version: str) -> None:
         config = Path("/tmp/backend.yaml")
         config.write_text(RECEIVE.replace("METRICS", METRICS[version == "0.87.0"]), encoding="ascii")
-        self.environment = {"ERLMCP_BACKEND_ENDPOINT": f"http://{ADDRESS}:4317"}
+        self.environment = {"ERLMCP_BACKEND_ENDPOINT": f"{ADDRESS}:4317"}
         self._program = Program("backend", [find("otelcol", version), f"--config={config}"], Path("/tmp/logs/backend.log"))
 
     def __enter__(self) -> Self:

@@ -4,6 +4,7 @@ Inside of lib/namespace.py: shipped files, fixed names and ports. What is added,
 an operator would: the target of Jaeger (targets/README.md), and a secret.
 """
 
+import contextlib
 import json
 import shutil
 import time
@@ -22,8 +23,14 @@ from services import Services
 LOGS = Path("/tmp/logs")
 LOG_FOLDER = Path("/var/log/erlmcp")
 CONTAINERS = Path("/var/lib/docker/containers")
-OWN = "http://otel-collector:8888/metrics"
-EXPORTED = "http://otel-collector:8889/metrics"
+SCRAPES = {
+    "loki": "http://loki:3100/metrics",
+    "promtail": "http://promtail:9080/metrics",
+    "jaeger": "http://jaeger:14269/metrics",
+    "otel_collector": "http://otel-collector:8888/metrics",
+    "otel_collector_exported": "http://otel-collector:8889/metrics",
+}
+OWN, EXPORTED = SCRAPES["otel_collector"], SCRAPES["otel_collector_exported"]
 
 DEMO = {
     "OTEL_SERVICE_NAME": "erlmcp",
@@ -49,8 +56,8 @@ def container(name: str, identifier: str, *texts: str) -> None:
 
 
 def soon(what: str, check: Callable[[], Any], seconds: float = 30) -> Any:
-    """Waits for it, without asking too often."""
-    return wait_for(what, check, seconds, pause=0.5)
+    """Waits until there is something, without asking too often."""
+    return wait_for(what, lambda: check() or None, seconds, pause=0.5)
 
 
 class Scene:
@@ -58,11 +65,14 @@ class Scene:
 
     def __init__(self, *, collector: str, loki: str, prometheus: str) -> None:
         self.version = collector
+        # By scrape job: names and their labels, of all that was ever in a scrape.
+        self.seen: dict[str, dict[str, set[str]]] = {job: {} for job in SCRAPES}
         LOGS.mkdir(exist_ok=True)
         self._targets()
         self.services = Services(LOGS)
         self.prometheus = Client("prometheus:9090")
-        loki_more = [] if loki.startswith("2.") else ["-config.file=/etc/loki/options/loki-3.yml"]
+        # As loki/README.md has it for Loki 3.
+        loki_more = [] if loki.startswith("2.") else ["-distributor.otlp.default_resource_attributes_as_index_labels=job"]
         self.collector = services.collector(collector)
         wanted = {
             "loki": services.loki(loki, *loki_more),
@@ -111,6 +121,13 @@ class Scene:
         """The Collector without options again."""
         self.services.stop("otel-collector")
         self.services.start(otel_collector=self.collector)
+
+    def look(self) -> None:
+        """Remembers what is in the scrapes now: some of it comes with a fault, or goes with a restart."""
+        for job, url in SCRAPES.items():
+            with contextlib.suppress(OSError):
+                for name, labels, _ in readers.samples(url):
+                    self.seen[job].setdefault(name, set()).update(labels)
 
     def collected(self, name: str, **labels: str) -> float:
         """A figure of the Collector itself."""

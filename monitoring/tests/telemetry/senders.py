@@ -77,8 +77,8 @@ def spans(trace: str, count: int, *, milliseconds: int = 1, error: bool = False,
     return post(f"{OTLP}/v1/traces", json.dumps(body).encode(), "application/json")
 
 
-def record(text: str, trace: str) -> Answer:
-    """A log record."""
+def record(text: str, trace: str, *, days: int = 0) -> Answer:
+    """A log record, of so many days ago."""
     body = {
         "resourceLogs": [
             {
@@ -87,7 +87,7 @@ def record(text: str, trace: str) -> Answer:
                     {
                         "logRecords": [
                             {
-                                "timeUnixNano": str(time.time_ns()),
+                                "timeUnixNano": str(time.time_ns() - days * 86400 * 10**9),
                                 "severityNumber": 17,
                                 "severityText": "error",
                                 "body": {"stringValue": text},
