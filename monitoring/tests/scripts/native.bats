@@ -9,7 +9,7 @@ setup_file() {
 }
 
 setup() {
-  here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+  here=$BATS_TEST_DIRNAME
   story=$BATS_FILE_TMPDIR/story
   export HOME=$story/home ERLMCP_LOG_DIR=$story/logs monitoring=$story/monitoring
   scripts=$monitoring/scripts state=$story/home/.local/state/erlmcp-monitoring
@@ -217,7 +217,9 @@ answers() { # TIME
 @test "as a user without rights, by a user namespace" {
   [ "$(id -u)" -eq 0 ] || skip "is what the other tests were"
   setpriv --reuid=65534 --regid=65534 --clear-groups unshare --user --map-root-user --mount true 2>/dev/null || skip "users get no namespaces here"
-  mkdir "$story/user" && chmod 755 "$BATS_FILE_TMPDIR" "$story"
+  mkdir "$story/user"
+  folder=$story
+  while [[ $folder == /tmp/* ]]; do chmod a+x "$folder" && folder=${folder%/*}; done
   chown -R 65534:65534 "$story/user" "$monitoring"
   as_user() { setpriv --reuid=65534 --regid=65534 --clear-groups env HOME="$story/user" ERLMCP_LOG_DIR=/nonexistent/logs "$@"; }
   run as_user "$scripts/deploy-monitoring.sh" --native --profile none --timeout 60
