@@ -5,11 +5,9 @@ import tempfile
 import unittest
 from pathlib import Path
 
-import kubernetes_validate
 import yaml
 
 import rendered
-from objects_test import KUBERNETES_VERSIONS
 from rendered import KUBERNETES, NAMESPACE, Object
 
 
@@ -27,8 +25,7 @@ def overlay(*components: str) -> list[Object]:
         (Path(folder) / "kustomization.yaml").write_text(yaml.safe_dump(text))
         made = [each for each in yaml.safe_load_all(rendered.build(Path(folder))) if each]
     for each in made:
-        for version in KUBERNETES_VERSIONS:
-            kubernetes_validate.validate(each, version, strict=True)
+        rendered.validate(each)
     return made
 
 

@@ -4,14 +4,10 @@ import re
 import unittest
 from typing import Any
 
-import kubernetes_validate
 import yaml
 
 import rendered
 from rendered import AGENTS, MONITORING, NAMESPACE, OVERLAYS, WORKLOADS, Object
-
-# A span of two years: the oldest that still gets fixes, the newest, and one between.
-KUBERNETES_VERSIONS = ("1.32.0", "1.34.0", "1.36.0")
 
 # What compose's service is in Kubernetes, where its arguments or variables differ, and why.
 DIFFERENT_ARGUMENTS = {
@@ -52,14 +48,12 @@ class Schemas(unittest.TestCase):
     def test_of_three_versions(self) -> None:
         for overlay in OVERLAYS:
             for each in rendered.objects(overlay):
-                for version in KUBERNETES_VERSIONS:
-                    with self.subTest(overlay=overlay, object=rendered.name(each), version=version):
-                        kubernetes_validate.validate(each, version, strict=True)
+                with self.subTest(overlay=overlay, object=rendered.name(each)):
+                    rendered.validate(each)
 
     def test_of_what_the_operator_gets(self) -> None:
         for each in rendered.of_kind("operator", "NetworkPolicy"):
-            for version in KUBERNETES_VERSIONS:
-                kubernetes_validate.validate(each, version, strict=True)
+            rendered.validate(each)
 
 
 class References(unittest.TestCase):

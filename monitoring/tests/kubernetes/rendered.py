@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import kubernetes_validate.utils
 import yaml
 
 from namespace import INSIDE
@@ -20,7 +21,13 @@ NAMESPACE, AGENTS = "erlmcp-monitoring", "erlmcp-monitoring-agents"
 WORKLOADS = ("StatefulSet", "Deployment", "DaemonSet")
 CLUSTER_DOMAIN = "svc.cluster.local"
 
+# The oldest that still gets fixes, the newest, and one between.
+VERSIONS = ("1.32.0", "1.34.0", "1.36.0")
+
 Object = dict[str, Any]
+
+# It would read several megabytes for each object.
+kubernetes_validate.utils.schema_contents = functools.cache(kubernetes_validate.utils.schema_contents)
 
 
 def own_network() -> None:
@@ -59,6 +66,12 @@ def objects(overlay: str) -> tuple[Object, ...]:
     """Every object of an overlay."""
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     return tuple(each for each in yaml.load_all(build(KUBERNETES / overlay), loader) if each)
+
+
+def validate(thing: Object) -> None:
+    """By the schemas of all versions; strict: an unknown key is an error."""
+    for version in VERSIONS:
+        kubernetes_validate.utils.validate(thing, version, strict=True)
 
 
 def of_kind(overlay: str, *kinds: str) -> list[Object]:
