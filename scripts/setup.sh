@@ -188,6 +188,8 @@ group_stack() {
   # A server of names, as a cluster has one, which a test starts; nc, which the guide
   # asks for ports with.
   need_packages dnsmasq-base netcat-openbsd
+  # The tests of the stack's scripts, and what those call.
+  need_packages bats jq iproute2 util-linux bsdutils procps
   need_alertmanager_templates
   need_python_packages stack-venv monitoring/tests/requirements.txt
   need_stack_node
