@@ -19,6 +19,7 @@ programs:
   node_exporter
   blackbox_exporter
   victoria-metrics   victoria-metrics, vmagent, vmalert, vmauth
+  etcd               the store of Kubernetes' API server
   docker-compose     the plugin, which also runs alone: no engine, no service
   busybox            static: what small images have for a shell and wget
 
@@ -47,6 +48,7 @@ packages() { # PROGRAM
     node_exporter) echo 'prometheus-node-exporter' ;;
     blackbox_exporter) echo 'prometheus-blackbox-exporter' ;;
     victoria-metrics) echo 'victoria-metrics vmagent? vmalert? vmauth?' ;;
+    etcd) echo 'etcd-server' ;;
     docker-compose) echo 'docker-compose' ;;
     busybox) echo 'busybox-static' ;;
     *) return 1 ;;

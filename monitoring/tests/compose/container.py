@@ -40,7 +40,11 @@ class Mount:
         if self.source is None:
             made = f"mkdir -p {at}; mount -t tmpfs -o {self.options} none {at}; chown {self.owner} {at}"
         else:
-            make = "mkdir -p" if self.source.is_dir() else f"mkdir -p {shlex.quote('.' + os.path.dirname(self.target))}; touch"
+            make = (
+                "mkdir -p"
+                if self.source.is_dir()
+                else f"mkdir -p {shlex.quote('.' + os.path.dirname(self.target))}; touch"
+            )
             made = f"{make} {at}; mount --rbind {shlex.quote(str(self.source))} {at}"
         return f"{made}; mount -o remount,bind,ro {at}" if self.read_only else made
 
@@ -49,7 +53,9 @@ def _bind(target: str, source: str | Path) -> Mount:
     return Mount(target, Path(source), read_only=True)
 
 
-def _script(root: Path, cache: Path, mounts: Sequence[Mount], read_only: bool, command: Sequence[str]) -> str:
+def _script(
+    root: Path, cache: Path, hosts: Sequence[str], mounts: Sequence[Mount], read_only: bool, command: Sequence[str]
+) -> str:
     lines = [
         "set -eu",
         "ip link set lo up",
@@ -58,7 +64,7 @@ def _script(root: Path, cache: Path, mounts: Sequence[Mount], read_only: bool, c
         "mkdir -p usr/bin usr/lib usr/lib64 etc dev proc tmp",
         "ln -s usr/bin bin; ln -s usr/lib lib; ln -s usr/lib64 lib64",
         "echo 'nobody:x:65534:65534:nobody:/:/bin/false' >etc/passwd",
-        "echo '127.0.0.1 localhost' >etc/hosts",
+        f"printf '%s\\n' {shlex.join(hosts)} >etc/hosts",
         f"cp {cache} etc/ld.so.cache",
         "mount -t proc proc proc",
         "ln -s /proc/self/fd dev/fd",
@@ -102,8 +108,12 @@ class Container:
         ]
         script = folder / f"{name}.sh"
         cache = libraries / "etc/ld.so.cache"
+        # The machine is at the other end of the loopback.
+        names = [one.replace("host-gateway", "127.0.0.1").split("=") for one in service.get("extra_hosts", [])]
+        hosts = ["127.0.0.1 localhost", *(f"{address} {name}" for name, address in names)]
         script.write_text(
-            _script(root, cache, inside, bool(service.get("read_only")), [*self._confined, *words]), encoding="utf-8"
+            _script(root, cache, hosts, inside, bool(service.get("read_only")), [*self._confined, *words]),
+            encoding="utf-8",
         )
         self.program = Program(
             name,
@@ -121,9 +131,13 @@ class Container:
             raise ProcessLookupError(parent)
         return int(children[0])
 
+    def enter(self) -> list[str]:
+        """The command that runs another one in its network."""
+        return ["nsenter", f"--target={self._pid()}", "--net"]
+
     def execute(self, words: Sequence[str], *, outside: bool = False) -> subprocess.CompletedProcess[str]:
         """As `docker exec` would; `outside`: with the machine's programs, in its network only."""
-        enter = ["nsenter", f"--target={self._pid()}", "--net"]
+        enter = self.enter()
         if not outside:
             enter += ["--mount", "--pid", "--root", "--wd", *self._confined]
         return subprocess.run([*enter, *words], capture_output=True, text=True, check=False, timeout=30)

@@ -30,7 +30,7 @@ READ = {
     "grafana": ["datasources/*.yml", "dashboards/*.yml", "dashboards/*.json"],
     "loki": ["loki-config.yml"],
     "promtail": ["promtail-kubernetes.yml"],
-    "otel": ["collector-config.yaml"],
+    "otel": ["collector-config*.yaml", "options/*.yaml"],
     "blackbox": ["blackbox.yml"],
 }
 # Names under which a file is seen, where that is another one.

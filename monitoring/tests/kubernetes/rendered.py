@@ -8,8 +8,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import kubernetes_validate.utils
 import yaml
 
+from namespace import INSIDE
 from programs import ROOT, TOOLS, NotHere
 
 KUBERNETES = ROOT / "monitoring/kubernetes"
@@ -19,7 +21,19 @@ NAMESPACE, AGENTS = "erlmcp-monitoring", "erlmcp-monitoring-agents"
 WORKLOADS = ("StatefulSet", "Deployment", "DaemonSet")
 CLUSTER_DOMAIN = "svc.cluster.local"
 
+# The oldest that still gets fixes, the newest, and one between.
+VERSIONS = ("1.32.0", "1.34.0", "1.36.0")
+
 Object = dict[str, Any]
+
+# It would read several megabytes for each object.
+kubernetes_validate.utils.schema_contents = functools.cache(kubernetes_validate.utils.schema_contents)
+
+
+def own_network() -> None:
+    """What starts servers on fixed ports is skipped elsewhere."""
+    if os.environ.get(INSIDE) != "inside":
+        raise NotHere("no namespace of its own on this machine")
 
 
 def kustomize() -> Path:
@@ -52,6 +66,12 @@ def objects(overlay: str) -> tuple[Object, ...]:
     """Every object of an overlay."""
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     return tuple(each for each in yaml.load_all(build(KUBERNETES / overlay), loader) if each)
+
+
+def validate(thing: Object) -> None:
+    """By the schemas of all versions; strict: an unknown key is an error."""
+    for version in VERSIONS:
+        kubernetes_validate.utils.validate(thing, version, strict=True)
 
 
 def of_kind(overlay: str, *kinds: str) -> list[Object]:
@@ -114,6 +134,14 @@ def selects(selector: Object, labels: dict[str, str]) -> bool:
 def environment(container: Object) -> dict[str, str]:
     """The variables with a value of their own."""
     return {each["name"]: each["value"] for each in container.get("env", []) if "value" in each}
+
+
+def variables(overlay: str, thing: Object, container: Object) -> dict[str, str]:
+    """Those with a value, and those of ConfigMaps."""
+    found = {}
+    for each in container.get("envFrom", []):
+        found.update(find(overlay, "ConfigMap", each["configMapRef"]["name"], namespace(thing))["data"])
+    return {**found, **environment(container)}
 
 
 def probes(container: Object) -> dict[str, Object]:
