@@ -19,7 +19,10 @@ programs:
   node_exporter
   blackbox_exporter
   victoria-metrics   victoria-metrics, vmagent, vmalert, vmauth
+  kubectl            Kubernetes' client
+  etcd               the store of Kubernetes' API server
   docker-compose     the plugin, which also runs alone: no engine, no service
+  busybox            static: what small images have for a shell and wget
 
 environment:
   ERLMCP_TOOLS    where downloaded tools go (default: .tools in the checkout)
@@ -46,7 +49,10 @@ packages() { # PROGRAM
     node_exporter) echo 'prometheus-node-exporter' ;;
     blackbox_exporter) echo 'prometheus-blackbox-exporter' ;;
     victoria-metrics) echo 'victoria-metrics vmagent? vmalert? vmauth?' ;;
+    etcd) echo 'etcd-server' ;;
+    kubectl) echo 'kubernetes-client' ;;
     docker-compose) echo 'docker-compose' ;;
+    busybox) echo 'busybox-static' ;;
     *) return 1 ;;
   esac
 }
@@ -125,6 +131,12 @@ prepare() {
   private_apt apt-get update --error-on=any || die "cannot read $mirror: is there a network?"
 }
 
+# The program's version in the package's: 1:1.37.0-6+b1 is 1.37.0.
+upstream() { # VERSION
+  local version=${1#*:}
+  printf '%s\n' "${version%%[+-]*}"
+}
+
 # The newest version that fits, as apt names it: 3.5.3+ds1-6.
 newest() { # PACKAGE PATTERN
   local package=$1 pattern=$2 full
@@ -132,7 +144,7 @@ newest() { # PACKAGE PATTERN
     while read -r full; do
       # The right side is a pattern.
       # shellcheck disable=SC2053
-      if [[ ${full%%[+-]*} == $pattern ]]; then
+      if [[ $(upstream "$full") == $pattern ]]; then
         printf '%s\n' "$full"
         break
       fi
@@ -146,7 +158,7 @@ fetch() { # PROGRAM PATTERN
   main=${wanted[0]}
   full=$(newest "$main" "$pattern")
   [ -n "$full" ] || die "Debian has no $program $pattern; it has: $(newest "$main" '*') and older ones"
-  into=$tools/$program-${full%%[+-]*}
+  into=$tools/$program-$(upstream "$full")
   say "unpacking $program $full into $into"
   (
     cd "$work"
@@ -162,7 +174,7 @@ fetch() { # PROGRAM PATTERN
     rm ./*.deb
   ) || die "cannot fetch $program $full"
   path=$work/unpacked/$(debian_path "$program") name=$(debian_name "$program")
-  "$path" --version >/dev/null 2>&1 || "$path" version >/dev/null 2>&1 ||
+  "$path" --version >/dev/null 2>&1 || "$path" version >/dev/null 2>&1 || "$path" --help >/dev/null 2>&1 ||
     die "$program $full does not run on this system"
   rm -rf "$into"
   mkdir -p "$into"

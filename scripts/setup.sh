@@ -176,12 +176,20 @@ group_stack() {
   group_test
   "$here/scripts/fetch-debian.sh" prometheus=2.42.0 alertmanager=0.25.0 alertmanager=0.28.1 \
     'alertmanager=0.33.*' node_exporter=1.5.0 'node_exporter=1.11.*' blackbox_exporter=0.23.0 \
-    'blackbox_exporter=0.28.*' victoria-metrics=1.112.0 'victoria-metrics=1.145.*' 'docker-compose=2.26.*' 'docker-compose=2.40.*' ||
+    'blackbox_exporter=0.28.*' victoria-metrics=1.112.0 'victoria-metrics=1.145.*' \
+    'docker-compose=2.26.*' 'docker-compose=2.40.*' 'busybox=1.37.*' etcd=3.4.23 ||
     say "going on without some of the stack's programs"
   # Wants Go. In a cache of .tools they are found again.
   "$here/scripts/fetch-go.sh" loki=2.9.3 promtail=2.9.3 jaeger=1.50.0 thanos=0.32.5 \
-    otelcol=0.87.0 otelcol=0.152.1 ||
-    say "going on without some of Loki, Promtail, Jaeger, Thanos and the Collector"
+    otelcol=0.87.0 otelcol=0.152.1 grafana=10.0.0 ||
+    say "going on without some of Loki, Promtail, Jaeger, Thanos, the Collector and Grafana"
+  "$here/scripts/fetch-checkers.sh" ||
+    say "going on without kustomize, actionlint and the definitions of the Prometheus operator"
+  # A server of names, as a cluster has one, which a test starts; nc, which the guide
+  # asks for ports with.
+  need_packages dnsmasq-base netcat-openbsd
+  # The tests of the stack's scripts, and what those call.
+  need_packages bats jq iproute2 util-linux bsdutils procps
   need_alertmanager_templates
   need_python_packages stack-venv monitoring/tests/requirements.txt
   need_stack_node

@@ -13,7 +13,7 @@
 -export([
     recording_functions/1, functions_of_callers/1, functions_of_servers/1, other_functions/1,
     native_functions/1, native_limits/1,
-    native_listener/1, gathered_families/1, gathered_families_that_clash/1,
+    native_listener/1, native_improper_lists/1, gathered_families/1, gathered_families_that_clash/1,
     messages_to_processes/1,
     forged_handles/1, many_labels_and_long_texts/1,
     one_log_line_a_name/1, a_flood_of_names_is_not_logged/1,
@@ -36,7 +36,8 @@ suite() ->
 all() ->
     [recording_functions, functions_of_callers, functions_of_servers, other_functions,
      native_functions, native_limits,
-     native_listener, gathered_families, gathered_families_that_clash, messages_to_processes,
+     native_listener, native_improper_lists, gathered_families,
+     gathered_families_that_clash, messages_to_processes,
      forged_handles, many_labels_and_long_texts,
      one_log_line_a_name, a_flood_of_names_is_not_logged,
      a_logger_that_hangs_holds_nothing, log_lines_can_be_read,
@@ -165,7 +166,8 @@ native_functions(Config) ->
 %% Limits of the right shape with wrong values: what has been registered stays.
 native_limits(Config) ->
     Number = frequency([{3, integer(-2, 5)}, {1, integer()}, {1, hostile()}]),
-    Limits = map_of([{series_limit, Number}, {node_series_limit, Number}, {metrics_limit, Number},
+    Limits = map_of([{process_metrics, oneof([true, false, hostile()])},
+                     {series_limit, Number}, {node_series_limit, Number}, {metrics_limit, Number},
                      {default_buckets, oneof([list(float()), list(hostile()), hostile()])}]),
     holds(500, Limits, Config, fun(Map) ->
         Fine = badarg_at_most(fun() -> ?NIF:configure(Map) end),
@@ -182,13 +184,52 @@ native_listener(Config) ->
                       {process_metrics, oneof([true, false, hostile()])},
                       {debug_traces, oneof([off, loopback, x, hostile()])},
                       {health_details, oneof([off, loopback, x, hostile()])},
-                      {version, Text}, {node, Text}
-                      | [{Key, Number} || Key <- [max_connections, header_timeout_ms, vm_timeout_ms,
+                      {version, Text}, {node, Text}, {door, oneof([door(Number, Text), hostile()])}
+                      | [{Key, Number} || Key <- [max_connections, max_connections_per_peer,
+                                                  min_send_rate, header_timeout_ms, vm_timeout_ms,
                                                   health_timeout_ms, write_timeout_ms,
                                                   idle_timeout_ms]]]),
     holds(300, Options, Config, fun(Map) ->
         badarg_at_most(fun() -> ?NIF:listener_start(self(), Map) end)
-    end).
+    end),
+    ?assertEqual(ok, ?NIF:listener_stop()).
+
+door(Number, Text) ->
+    map_of([{Key, oneof([nil, Text])} || Key <- [cert_file, key_file, client_ca_file,
+                                                       tokens_file, passwords_file]]
+           ++ [{Key, Number} || Key <- [reload_interval_ms, failures_per_minute,
+                                        handshake_timeout_ms, max_handshakes]]
+           ++ [{rules, oneof([[], [{<<"/">>, [<<"open">>]}], hostile()])},
+               {only_tls13, oneof([true, false, hostile()])},
+               {report, oneof([true, false, hostile()])}]).
+
+%% `[1 | 2]' where a list is wanted.
+native_improper_lists(_Config) ->
+    Limits = #{process_metrics => true, series_limit => 10, node_series_limit => 10,
+               metrics_limit => 10, default_buckets => [1.0 | 2.0]},
+    Declaration = #{library => false, description => nil, unit => nil,
+                    buckets => [1.0 | 2.0], max_buckets => nil, limit => nil},
+    Door = #{cert_file => nil, key_file => nil, client_ca_file => nil,
+             tokens_file => nil, passwords_file => nil, only_tls13 => false,
+             rules => [], reload_interval_ms => 1, failures_per_minute => 1,
+             handshake_timeout_ms => 1, max_handshakes => 1, report => false},
+    Listener = #{ip => <<"127.0.0.1">>, ports => [0], max_connections => 1,
+                 max_connections_per_peer => 1, min_send_rate => 1, door => Door,
+                 header_timeout_ms => 1, write_timeout_ms => 1, idle_timeout_ms => 1,
+                 vm_timeout_ms => 1, health_timeout_ms => 1, health_details => off,
+                 process_metrics => true, debug_traces => off,
+                 version => <<"1">>, node => <<"n">>},
+    %% As it is it is complete: what is refused below is the list.
+    ?assertMatch({ok, [_]}, ?NIF:listener_start(self(), Listener)),
+    ?assertEqual(ok, ?NIF:listener_stop()),
+    Start = fun(Change) -> fun() -> ?NIF:listener_start(self(), maps:merge(Listener, Change)) end end,
+    Rules = fun(List) -> Start(#{door => Door#{rules := List}}) end,
+    [?assertError(Sentence when is_binary(Sentence), Call())
+     || Call <- [fun() -> ?NIF:configure(Limits) end,
+                 fun() -> ?NIF:declare(histogram, <<"improper">>, Declaration) end,
+                 Start(#{ports => [0 | 0]}),
+                 Rules([{<<"/">>, [<<"open">> | x]}]),
+                 Rules([x | y])]].
 
 %% Families of the right shape with anything in them. What a collector gives
 %% must not cost the scrape of all others. On a node that has few others.

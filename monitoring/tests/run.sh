@@ -1,14 +1,18 @@
 #!/usr/bin/env bash
-# Runs the parts of the stack's tests one after the other and ends with one line
-# over all: `N passed, N failed, N skipped`. Exits with 1 if anything failed.
+# Runs the parts of the stack's tests, some side by side since they mostly wait,
+# and ends with one line over all: `N passed, N failed, N skipped`. Exits with 1
+# if anything failed.
 #
 # A part is a folder with a run.sh that ends with `NAME: N passed, N failed, N
 # skipped`, says of each skipped test why, and exits with 1 if one failed.
 set -euo pipefail
+# Each part gets a process group of its own, which can be ended as a whole.
+set -m
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 root=$(cd "$here/../.." && pwd)
 logs=$root/_build/test-logs
+jobs=${STACK_TEST_JOBS:-3}
 
 parts=()
 for script in "$here"/*/run.sh; do
@@ -17,11 +21,19 @@ for script in "$here"/*/run.sh; do
 done
 
 usage() {
-  printf 'usage: monitoring/tests/run.sh [PART ...]\n\nparts: %s\n' "${parts[*]}"
-  printf 'Without a part: all of them. make stack-test sets up what they need first.\n'
+  cat <<USAGE
+usage: monitoring/tests/run.sh [PART ...]
+
+parts: ${parts[*]}
+Without a part: all of them. make stack-test sets up what they need first.
+A part's output is shown when the part has ended; one part alone shows it at once.
+All of it stays in _build/test-logs/stack-PART.log.
+
+environment:
+  STACK_TEST_JOBS   how many parts run side by side (default: 3)
+USAGE
 }
 
-[ $# -gt 0 ] || set -- "${parts[@]}"
 for part in "$@"; do
   case $part in
     -h | --help)
@@ -35,28 +47,67 @@ for part in "$@"; do
     exit 2
   fi
 done
+if ! [[ $jobs =~ ^[1-9][0-9]?$ ]]; then
+  printf 'stack-test: STACK_TEST_JOBS is not a number from 1 to 99: %s\n' "$jobs" >&2
+  exit 2
+fi
+[ $# -gt 0 ] || set -- "${parts[@]}"
 
-mkdir -p "$logs"
+declare -A running=() began=()
+stop() {
+  local pid
+  for pid in "${!running[@]}"; do
+    kill -TERM -- "-$pid" 2>/dev/null || true
+  done
+}
+trap stop EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM HUP
+
 passed=0 failed=0 skipped=0
-for part in "$@"; do
-  printf '\n== %s\n' "$part"
-  log=$logs/stack-$part.log
-  status=0
-  "$here/$part/run.sh" 2>&1 | tee "$log" || status=$?
-  line=$(grep -E "^$part: [0-9]+ passed, [0-9]+ failed, [0-9]+ skipped\$" "$log" | tail -1 || true)
+count() { # PART STATUS
+  local line p f s
+  line=$(grep -E "^$1: [0-9]+ passed, [0-9]+ failed, [0-9]+ skipped\$" "$logs/stack-$1.log" | tail -1 || true)
   if [ -z "$line" ]; then
-    # It broke before it could count.
+    printf 'stack-test: %s broke before it could count (status %s)\n' "$1" "$2" >&2
     failed=$((failed + 1))
-    continue
+    return
   fi
-  read -r p f s < <(sed -E 's/[^0-9]*([0-9]+) passed, ([0-9]+) failed, ([0-9]+) skipped/\1 \2 \3/' <<<"${line#"$part": }")
-  if [ "$status" -ne 0 ] && [ "$f" -eq 0 ]; then f=1; fi
+  read -r p f s < <(sed -E 's/[^0-9]*([0-9]+) passed, ([0-9]+) failed, ([0-9]+) skipped/\1 \2 \3/' <<<"${line#"$1": }")
+  if [ "$2" -ne 0 ] && [ "$f" -eq 0 ]; then f=1; fi
   if [ $((p + f + s)) -eq 0 ]; then
-    printf 'stack-test: %s executed no test\n' "$part" >&2
+    printf 'stack-test: %s executed no test\n' "$1" >&2
     f=1
   fi
   passed=$((passed + p)) failed=$((failed + f)) skipped=$((skipped + s))
-done
+}
+
+finish_one() {
+  local pid status=0 part
+  wait -n -p pid "${!running[@]}" || status=$?
+  part=${running[$pid]}
+  unset "running[$pid]"
+  printf '\n== %s (%d s)\n' "$part" $((SECONDS - began[$part]))
+  cat "$logs/stack-$part.log"
+  count "$part" "$status"
+}
+
+mkdir -p "$logs"
+if [ $# -eq 1 ]; then
+  printf '\n== %s\n' "$1"
+  status=0
+  "$here/$1/run.sh" 2>&1 | tee "$logs/stack-$1.log" || status=$?
+  count "$1" "$status"
+else
+  for part in "$@"; do
+    while [ "${#running[@]}" -ge "$jobs" ]; do finish_one; done
+    printf 'stack-test: %s begins\n' "$part"
+    "$here/$part/run.sh" >"$logs/stack-$part.log" 2>&1 </dev/null &
+    running[$!]=$part
+    began[$part]=$SECONDS
+  done
+  while [ "${#running[@]}" -gt 0 ]; do finish_one; done
+fi
 
 printf '\n%d passed, %d failed, %d skipped\n' "$passed" "$failed" "$skipped"
 [ "$failed" -eq 0 ]

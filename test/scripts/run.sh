@@ -67,5 +67,56 @@ expect 'setup without Rust says where to get it' 1 'rustup\.rs' \
 expect 'the demo refuses a wrong setting' 2 'DEMO_SECONDS' \
   env DEMO_SECONDS=soon examples/demo/run.sh
 
+# A precompiled native library, in a copy of what takes it, on a PATH without cargo.
+mkdir -p "$work/library/native" "$work/library/scripts" "$work/built" "$work/plain"
+cp native/Makefile "$work/library/native/"
+cp scripts/fetch-precompiled.sh "$work/library/scripts/"
+for tool in bash sh make uname dirname mkdir mktemp cp mv rm chmod cut tr awk sha256sum getconf cat; do
+  ln -s "$(command -v "$tool")" "$work/plain/$tool"
+done
+name=$(scripts/fetch-precompiled.sh --name)
+printf 'not a library, but bytes\n' >"$work/built/$name"
+digest=$(sha256sum <"$work/built/$name" | cut -d ' ' -f 1)
+(cd "$work/built" && sha256sum ./* | sed 's# \./# #' >"$work/SHA256SUMS")
+placed=$work/library/priv/erlmcp_nif.so
+precompiled() { # SOURCE SHA256
+  env PATH="$work/plain" ERLMCP_NIF_PRECOMPILED="$1" ERLMCP_NIF_SHA256="$2" make -C "$work/library/native"
+}
+same() { cmp "$work/built/$name" "$placed" && echo same; }
+what_is_there() { (cd "$work/library/priv" && printf '%s ' *); }
+expect 'a precompiled library wants a checksum' 2 'ERLMCP_NIF_SHA256 is not set' precompiled "$work/built/$name" ''
+expect 'one with another checksum is refused' 2 'is not what ERLMCP_NIF_SHA256 names' \
+  precompiled "$work/built/$name" "$(printf '%064d' 0)"
+expect 'and not put in its place' 2 'cannot access' ls "$placed"
+expect 'an address without TLS is refused' 2 'https://' precompiled "http://127.0.0.1/$name" "$digest"
+expect 'one that is not in the list is refused' 2 'has no line' precompiled "$work/SHA256SUMS" "$work/SHA256SUMS"
+expect 'the right one is taken, without cargo' 0 'make' precompiled "$work/built/$name" "$digest"
+expect 'as it is' 0 '^same$' same
+printf 'bytes of another version\n' >"$work/built/$name"
+expect 'the next one is refused by the old list' 2 'is not what' precompiled "$work/built/" "$(printf '%064d' 1)"
+(cd "$work/built" && sha256sum "$name" >"$work/SHA256SUMS")
+expect 'a folder and a list will do' 0 'make' precompiled "$work/built/" "$work/SHA256SUMS"
+expect 'and replace the one before' 0 '^same$' same
+expect 'with nothing left behind' 0 '^erlmcp_nif.so $' what_is_there
+
+# The way of an application that has no Rust: compile, load, count.
+built=priv/erlmcp_nif.so
+if [ -f "$built" ] && command -v rebar3 >/dev/null; then
+  mkdir -p "$work/application/native" "$work/application/scripts"
+  cp -r erlang_src rebar.config rebar.lock "$work/application/"
+  cp native/Makefile "$work/application/native/"
+  cp scripts/fetch-precompiled.sh "$work/application/scripts/"
+  digest=$(sha256sum <"$built" | cut -d ' ' -f 1)
+  application() ( # FILE
+    cd "$work/application"
+    env CARGO=/nonexistent ERLMCP_NIF_PRECOMPILED="$1" ERLMCP_NIF_SHA256="$digest" rebar3 compile
+    erl -noshell -pa _build/default/lib/*/ebin -erlmcp_instrumentation http_enabled false -eval '
+      {ok, _} = application:ensure_all_started(erlmcp_instrumentation),
+      ok = erlmcp_metrics:record_counter(precompiled, 1, #{}),
+      io:format("counted ~p~n", [erlmcp_metrics:value(precompiled, #{})]), halt(0).'
+  )
+  expect 'an application compiles, loads it and counts, without cargo' 0 'counted 1' application "$PWD/$built"
+fi
+
 printf 'scripts: %d passed, %d failed\n' "$passed" "$failed"
 [ "$failed" -eq 0 ]

@@ -62,6 +62,24 @@ def test_the_watchdog_has_a_way_of_its_own(amtool: str) -> None:
         assert answer.returncode == 0, answer.stdout + answer.stderr
 
 
+@pytest.mark.parametrize("amtool", SUPPORTED)
+def test_a_test_alert_pages_nobody(amtool: str) -> None:
+    path = wanted("amtool", amtool)
+    for priority, team in itertools.product(PRIORITIES, TEAMS):
+        answer = subprocess.run(
+            [str(path), "config", "routes", "test", f"--config.file={CONFIG}", "--verify.receivers=monitoring-notify",
+             "alertname=ErlmcpTestAlert", f"priority={priority}", f"team={team}", "escalated=true"],
+            capture_output=True, text=True,
+        )  # fmt: skip
+        assert answer.returncode == 0, answer.stdout + answer.stderr
+
+
+def test_a_test_alert_is_told_at_once_and_at_any_time() -> None:
+    test = {"alertname": "ErlmcpTestAlert", "environment": "test", "priority": "P3", "team": "monitoring"}
+    leaf = resolve(yaml.safe_load(CONFIG.read_text())["route"], test)
+    assert (leaf.group_wait, leaf.active, leaf.muted) == ("0s", [], [])
+
+
 def test_receivers_by_a_second_reading() -> None:
     """routing.py, which the timings rest on, agrees with amtool's answers."""
     root = yaml.safe_load(CONFIG.read_text())["route"]

@@ -2,14 +2,13 @@
 
     python scale.py SECONDS NODES ...     one table row for each number of nodes
 
-In a namespace of its own. Figures over five minutes are evaluated in full only
+Run by run.sh, in a namespace of its own. Figures over five minutes are evaluated in full only
 after five minutes: rule times of a shorter run are too small.
 """
 
 import json
 import os
 import shutil
-import subprocess
 import sys
 import tempfile
 import time
@@ -17,40 +16,16 @@ from pathlib import Path
 from typing import Any
 
 HERE = Path(__file__).resolve().parent
-sys.path.insert(0, str(HERE.parent / "lib"))
+sys.path[:0] = [str(HERE), str(HERE.parent / "lib")]
 
-import namespace  # noqa: E402
-from demo import Demo  # noqa: E402
 from programs import ROOT, Program, find, wait_for  # noqa: E402
 from prometheus import Client  # noqa: E402
+from shared import GENERATOR, demo, template  # noqa: E402
 
 PROMETHEUS = "2.53.3"
 BLACKBOX_EXPORTER = "0.23.0"
-GENERATOR = ROOT / "monitoring/tools/load-generator/load_generator.py"
-HOSTS = ("prometheus", "alertmanager", "grafana", "loki", "promtail", "otel-collector", "node-exporter")
 ADDRESS = "127.0.0.1:9090"
 BLACKBOX = "modules: {http_2xx: {prober: http, timeout: 5s, http: {preferred_ip_protocol: ip4}}}\n"
-
-
-def enter() -> None:
-    """The namespace: the stack's names, and the first simulated node as erlmcp."""
-    hosts = {name: "127.0.0.1" for name in (*HOSTS, "blackbox-exporter")}
-    namespace.enter({**hosts, "erlmcp": "127.1.0.1"}, {})
-
-
-def template(folder: Path, seconds: float = 15) -> Path:
-    """What a real node of the demo says."""
-    demo = Demo("template", folder)
-    try:
-        # Every kind of request and error has been seen by then.
-        time.sleep(5)
-        written = folder / "template.json"
-        urls = [f"http://{demo.address}/metrics", f"http://{demo.custom_address}/metrics/custom"]
-        words = [sys.executable, GENERATOR, "record", *urls, "--seconds", str(seconds), "--into", written]
-        subprocess.run(words, check=True, stdout=subprocess.DEVNULL)
-        return written
-    finally:
-        demo.stop()
 
 
 class Scene:
@@ -58,6 +33,7 @@ class Scene:
 
     def __init__(self, folder: Path, recorded: Path, nodes: int) -> None:
         self.folder, self.nodes = folder, nodes
+        # In memory there: the namespace's.
         self.config = folder / "prometheus"
         shutil.copytree(ROOT / "monitoring/prometheus", self.config)
         blackbox = folder / "blackbox.yml"
@@ -179,9 +155,9 @@ def machine() -> str:
 def main(words: list[str]) -> int:
     """Rows for the numbers of nodes that are asked for, each as JSON too."""
     seconds, *numbers = map(int, words)
-    enter()
     with tempfile.TemporaryDirectory(prefix="erlmcp-scale-") as name:
-        recorded = template(Path(name))
+        recorded = template(15)
+        demo().stop()
         print(f"Prometheus {PROMETHEUS}, {machine()}", flush=True)
         for nodes in numbers:
             folder = Path(name) / str(nodes)

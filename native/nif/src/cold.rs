@@ -13,6 +13,7 @@ use rustler::{Binary, Env, NifMap, OwnedBinary, Term};
 
 use crate::door::DoorOptions;
 use crate::exporter::ExportFamilies;
+use crate::list::ProperList;
 use crate::listener;
 use crate::raw::{CallEnv, RawTerm};
 use crate::record::{decode_labels, decode_name, resolve, shown};
@@ -51,12 +52,13 @@ static PROCESS_METRICS: AtomicBool = AtomicBool::new(true);
 
 /// Limits and defaults, checked by the Erlang side.
 #[derive(NifMap)]
+#[rustler(decode)]
 struct Limits {
     process_metrics: bool,
     series_limit: u32,
     node_series_limit: u32,
     metrics_limit: u32,
-    default_buckets: Vec<f64>,
+    default_buckets: ProperList<f64>,
 }
 
 #[rustler::nif]
@@ -78,11 +80,12 @@ fn configure<'a>(env: Env<'a>, limits: Limits) -> Term<'a> {
 
 /// A declaration, its options brought into this shape by the Erlang side.
 #[derive(NifMap)]
+#[rustler(decode)]
 struct DeclareOptions<'a> {
     library: bool,
     description: Option<Binary<'a>>,
     unit: Option<Binary<'a>>,
-    buckets: Option<Vec<f64>>,
+    buckets: Option<ProperList<f64>>,
     max_buckets: Option<u16>,
     limit: Option<u32>,
 }
@@ -344,9 +347,10 @@ fn vm_reply(env: Env<'_>, id: u64, families: Term<'_>) -> bool {
 
 /// The listener's settings, checked by the Erlang side.
 #[derive(NifMap)]
+#[rustler(decode)]
 struct ListenerOptions {
     ip: String,
-    ports: Vec<u16>,
+    ports: ProperList<u16>,
     max_connections: u32,
     max_connections_per_peer: u32,
     min_send_rate: u32,

@@ -13,10 +13,12 @@ use rustler::{Binary, Encoder, Env, NifMap, Term};
 
 use crate::cold::bad_option;
 use crate::exporter::tell;
+use crate::list::ProperList;
 use crate::raw::LocalPid;
 
 /// Who may come in, checked by the Erlang side.
 #[derive(NifMap)]
+#[rustler(decode)]
 pub(crate) struct DoorOptions {
     cert_file: Option<String>,
     key_file: Option<String>,
@@ -24,7 +26,7 @@ pub(crate) struct DoorOptions {
     only_tls13: bool,
     tokens_file: Option<String>,
     passwords_file: Option<String>,
-    rules: Vec<(String, Vec<String>)>,
+    rules: ProperList<(String, ProperList<String>)>,
     reload_interval_ms: u64,
     failures_per_minute: u32,
     handshake_timeout_ms: u64,

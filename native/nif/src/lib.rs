@@ -19,6 +19,7 @@ mod guard;
 mod health;
 mod hot;
 mod lifetime;
+mod list;
 mod listener;
 mod load;
 mod log;

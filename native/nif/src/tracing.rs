@@ -7,12 +7,14 @@ use erlmcp_trace::{
 };
 
 use crate::cold::bad_option;
+use crate::list::ProperList;
 use crate::owner::{End, give_up_waiting, is_down_because, watcher_begins};
 use crate::raw::{CallEnv, LocalPid, RawTerm};
 use crate::state::tracer;
 
 /// Tracing's settings, checked by the Erlang side.
 #[derive(NifMap)]
+#[rustler(decode)]
 struct TracingOptions {
     disabled: bool,
     sampler: String,
@@ -30,7 +32,7 @@ struct TracingOptions {
     span_max_bytes: u64,
     log_attribute_limit: u32,
     log_attribute_length_limit: u64,
-    secret_keys: Vec<String>,
+    secret_keys: ProperList<String>,
     tail_errors: bool,
     tail_slow_ms: Option<u64>,
     tail_max_bytes: u64,
