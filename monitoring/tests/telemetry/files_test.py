@@ -102,7 +102,7 @@ class CollectorFiles(unittest.TestCase):
         self.assertEqual(json.dumps(old, sort_keys=True), json.dumps(new, sort_keys=True))
 
     def test_pipelines(self) -> None:
-        """The memory limiter is first in each, of the options too, and nothing in a way to a queue is kept in memory."""
+        """The memory limiter is first in each, and nothing on a way to a queue is kept in memory."""
         files = [OTEL / "collector-config.yaml", *(OTEL / f"options/{name}.yaml" for name in OPTIONS)]
         for path in files:
             for name, pipeline in load(path)["service"]["pipelines"].items():
@@ -151,7 +151,7 @@ class LogFiles(unittest.TestCase):
         self._check("promtail", "2.9.3", "-config.file=/etc/promtail/promtail-config.yml", "-check-syntax")
 
     def test_one_pipeline(self) -> None:
-        """Promtail cannot include a file: erlmcp-pipeline.yml, which the library's tests run, is in it word for word."""
+        """Promtail cannot include erlmcp-pipeline.yml, which the library's tests run: it is in it word for word."""
         shipped = load(PIPELINE)["pipeline_stages"]
         jobs = {job["job_name"]: job for job in load(MONITORING / "promtail/promtail-config.yml")["scrape_configs"]}
         self.assertEqual(jobs["erlmcp"]["pipeline_stages"], shipped)
