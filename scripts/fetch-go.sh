@@ -38,6 +38,7 @@ complain() { printf 'fetch-go: %s\n' "$*" >&2; }
 
 loki2='github.com/grafana/loki v1.6.2-0.20231211180320-2535f9bedeae h1:KLk1jneF9/yVmxizviqWMV8uxwf5DbpYAJeru0NY1AU='
 push2='github.com/grafana/loki/pkg/push v0.0.0-20231211180320-2535f9bedeae h1:8v1H5D9zFpqv5HPaAesZEkJftZZhjJ7/+snbOkXVsac='
+push3='github.com/grafana/loki/pkg/push v0.0.0-20250630054201-94c0ba7b0952 h1:rLzoJGDnoXsZV2j/2atL6OVk9AHluTbDOD8Ls9trtIA='
 
 # What a program is built from: module, version, hash of its zip, package, the
 # variable that takes the version. A Collector: the builder's module, and the SHA-256
@@ -116,12 +117,16 @@ from_module() { # PROGRAM=VERSION OUTPUT
   local path version hash package variable
   read -r path version hash package variable < <(pinned "$1")
   copy_of "$path" "$version" "$hash" || return
-  if [ "$path" = github.com/grafana/loki ]; then
-    # Its go.mod takes this from the folder beside, which the zip does not have.
-    read -r path version hash <<<"$push2"
-    module "$path" "$version" "$hash" >/dev/null || return
-    (cd "$work/source" && go mod edit -replace "$path=$path@$version")
-  fi
+  case $path in
+    github.com/grafana/loki*)
+      # Its go.mod takes this from the folder beside, which the zip does not have.
+      local beside=$push2
+      [ "$path" = github.com/grafana/loki ] || beside=$push3
+      read -r path version hash <<<"$beside"
+      module "$path" "$version" "$hash" >/dev/null || return
+      (cd "$work/source" && go mod edit -replace "$path=$path@$version")
+      ;;
+  esac
   # Old code links to names that the runtime keeps to itself since Go 1.23.
   (cd "$work/source" && GONOSUMDB=github.com/grafana/loki/pkg/push GOFLAGS="$flags -mod=mod" nice go build \
     -ldflags "-s -w -checklinkname=0 -X $variable=${1#*=}" -o "$2" "$package")

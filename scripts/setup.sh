@@ -179,7 +179,8 @@ group_stack() {
     'blackbox_exporter=0.28.*' victoria-metrics=1.112.0 'victoria-metrics=1.145.*' \
     'docker-compose=2.26.*' 'docker-compose=2.40.*' 'busybox=1.37.*' etcd=3.4.23 ||
     say "going on without some of the stack's programs"
-  # Wants Go. In a cache of .tools they are found again.
+  # Wants Go. In a cache of .tools they are found again. loki=3.7.8, for records by
+  # OTLP into a current Loki, takes as long as all of these: by hand.
   "$here/scripts/fetch-go.sh" loki=2.9.3 promtail=2.9.3 jaeger=1.50.0 thanos=0.32.5 \
     otelcol=0.87.0 otelcol=0.152.1 grafana=10.0.0 ||
     say "going on without some of Loki, Promtail, Jaeger, Thanos, the Collector and Grafana"
