@@ -20,6 +20,8 @@ from rendered import Service
 
 LIBRARIES = ("/usr/lib", "/usr/lib64", "/usr/share/prometheus", "/etc/ssl/certs")
 DEVICES = ("null", "zero", "full", "random", "urandom")
+# unshare waits for its child and does not hear SIGTERM; with it ends the child.
+UNSHARE = ["setpriv", "--pdeathsig=KILL", "unshare", "--mount", "--propagation=private", "--fork"]
 # What confines the program is not in its path.
 OURS = "/.confine"
 
@@ -117,7 +119,7 @@ class Container:
         )
         self.program = Program(
             name,
-            [*"unshare --mount --net --pid --fork --kill-child --propagation private bash".split(), script],
+            [*UNSHARE, "--net", "--pid", "--kill-child", "bash", script],
             folder / f"{name}.log",
         )
 
@@ -185,6 +187,11 @@ class Container:
         """A line of /proc/PID/status."""
         lines = Path(f"/proc/{self._pid()}/status").read_text().splitlines()
         return next(line.partition(":")[2].strip() for line in lines if line.startswith(f"{key}:"))
+
+    def kill(self) -> None:
+        """Whatever it is doing."""
+        self.program.signal(signal.SIGKILL)
+        self.program.stop()
 
     def stop(self) -> int:
         """By SIGTERM and within its grace period, as Docker does: the exit status."""

@@ -98,8 +98,7 @@ class Config(unittest.TestCase):
         for profiles, images in itertools.product(choices, rendered.SETS):
             with self.subTest(profiles=profiles, images=images):
                 seen = [
-                    rendered.config(version=version, profiles=profiles, images=images)
-                    for version in rendered.VERSIONS
+                    rendered.config(version=version, profiles=profiles, images=images) for version in rendered.VERSIONS
                 ]
                 # Both versions understand the same.
                 self.assertEqual(seen[0], seen[1])
@@ -118,6 +117,15 @@ class Config(unittest.TestCase):
             self.assertEqual(result.stderr, "")
             found = json.loads(result.stdout.replace("$$", "$"))
             self.assertEqual(found, rendered.config(version=version, profiles=("jaeger",), images="guide"))
+
+    def test_digests_can_be_pinned(self) -> None:
+        """By the command of the README, which needs a registry to be run."""
+        readme = (rendered.FILE.parent / "README.md").read_text(encoding="utf-8")
+        self.assertIn("config --resolve-image-digests --output docker/pinned.yml", readme)
+        for version in rendered.VERSIONS:
+            usage = rendered.compose(version, "config", "--help")
+            for option in ("--resolve-image-digests", "--output"):
+                self.assertIn(option, usage)
 
     def test_unknown_image_set(self) -> None:
         """It is refused, not taken for another one."""

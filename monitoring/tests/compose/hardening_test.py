@@ -2,6 +2,7 @@
 
 import re
 import unittest
+from pathlib import Path
 
 import files_test
 import rendered
@@ -241,6 +242,28 @@ class Networks(unittest.TestCase):
             if service.get("ports"):
                 with self.subTest(service=name):
                     self.assertTrue({"ports", "egress"} & set(service["networks"]))
+
+    def test_who_names_another_reaches_it(self) -> None:
+        """`loki:3100` in a configuration, a flag or a variable wants a network that both are on."""
+        names = "|".join(sorted(self.services, key=len, reverse=True))
+        asks = set()
+        for images in rendered.SETS:
+            for name, service in rendered.services(images=images).items():
+                said = [*(service.get("command") or []), *map(str, (service.get("environment") or {}).values())]
+                for mount in service.get("volumes", []):
+                    source = Path(mount["source"])
+                    if mount["type"] == "bind" and source.is_relative_to(ROOT):
+                        files = [one for kind in ("*.yml", "*.yaml") for one in source.rglob(kind)]
+                        said += [path.read_text(encoding="utf-8") for path in files]
+                for other in re.findall(rf"(?<![\w./-])(?:https?://)?({names}):\d+", "\n".join(said)):
+                    asks.add((name, other))
+        for pair in (("prometheus", "erlmcp"), ("promtail", "loki"), ("otel-collector", "jaeger"), ("grafana", "loki")):
+            self.assertIn(pair, asks)
+        for name, other in sorted(asks):
+            if name != other:
+                with self.subTest(service=name, asks=other):
+                    shared = set(self.services[name]["networks"]) & set(self.services[other]["networks"])
+                    self.assertTrue(shared, "no network has both")
 
     def test_applications(self) -> None:
         """See those who ask them, and the Collector; no database."""

@@ -20,7 +20,7 @@ from typing import ClassVar
 
 import dockerfile
 import rendered
-from container import Container, Mount
+from container import UNSHARE, Container, Mount
 from demo import build
 from programs import ROOT, TOOLS, NotHere, wait_for
 
@@ -138,7 +138,7 @@ class Build(unittest.TestCase):
         cls._context()
         arguments, stages = dockerfile.read(FOLDER / "Dockerfile")
         result = subprocess.run(
-            [*"unshare --mount --fork --propagation private bash -c".split(), cls._steps(arguments, stages[1])],
+            [*UNSHARE, "--kill-child", "bash", "-c", cls._steps(arguments, stages[1])],
             capture_output=True, text=True, check=False, timeout=300,
         )  # fmt: skip
         if result.returncode != 0:
@@ -215,7 +215,7 @@ class Build(unittest.TestCase):
     @classmethod
     def tearDownClass(cls) -> None:
         if hasattr(cls, "container"):
-            cls.container.program.stop()
+            cls.container.kill()
 
     def test_answers(self) -> None:
         """The image's health check succeeds, and the metrics show the demo's load."""

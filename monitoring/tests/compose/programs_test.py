@@ -208,7 +208,7 @@ def setUpModule() -> None:
 def _stop_all() -> None:
     for container in _containers.values():
         if isinstance(container, Container):
-            container.program.stop()
+            container.kill()
 
 
 def running(service: str, images: str, build: str) -> Container:
