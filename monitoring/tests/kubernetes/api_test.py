@@ -39,7 +39,11 @@ class Api(unittest.TestCase):
             raise unittest.SkipTest(str(error)) from error
         cls.folder = folder = Path(tempfile.mkdtemp(prefix="erlmcp-apiserver-"))
         cls.addClassCleanup(shutil.rmtree, folder, ignore_errors=True)
-        store = Program("etcd", [etcd, f"--data-dir={folder / 'etcd'}", f"--listen-client-urls={ETCD}", f"--advertise-client-urls={ETCD}"], folder / "etcd.log")
+        store = Program(
+            "etcd",
+            [etcd, f"--data-dir={folder / 'etcd'}", f"--listen-client-urls={ETCD}", f"--advertise-client-urls={ETCD}"],
+            folder / "etcd.log",
+        )
         cls.addClassCleanup(store.stop)
         store.wait_until_answers(f"{ETCD}/health")
         subprocess.run(["openssl", "genrsa", "-out", folder / "key", "2048"], check=True, capture_output=True)
@@ -75,7 +79,13 @@ class Api(unittest.TestCase):
 
     @staticmethod
     def _kubectl(*words: str | Path, text: str = "") -> subprocess.CompletedProcess[str]:
-        command = [server().parent / "kubectl", f"--server={SERVER}", "--insecure-skip-tls-verify", f"--token={TOKEN}", *words]
+        command = [
+            server().parent / "kubectl",
+            f"--server={SERVER}",
+            "--insecure-skip-tls-verify",
+            f"--token={TOKEN}",
+            *words,
+        ]
         return subprocess.run(command, input=text, capture_output=True, text=True, check=False, timeout=60)
 
     def kubectl(self, *words: str | Path, text: str = "") -> str:
@@ -88,12 +98,26 @@ class Api(unittest.TestCase):
         """Strictly, without a warning; and again, which changes nothing."""
         for overlay in OVERLAYS:
             with self.subTest(overlay=overlay):
-                self.kubectl("apply", "--server-side", "--validate=strict", "--dry-run=server", "-k", KUBERNETES / overlay)
+                self.kubectl(
+                    "apply", "--server-side", "--validate=strict", "--dry-run=server", "-k", KUBERNETES / overlay
+                )
         production = KUBERNETES / "overlays/production"
         self.kubectl("apply", "--server-side", "--validate=strict", "-k", production)
-        before = self.kubectl("get", "statefulsets,deployments,daemonsets,services,networkpolicies", "-A", "-o", "jsonpath={.items[*].metadata.resourceVersion}")
+        before = self.kubectl(
+            "get",
+            "statefulsets,deployments,daemonsets,services,networkpolicies",
+            "-A",
+            "-o",
+            "jsonpath={.items[*].metadata.resourceVersion}",
+        )
         self.kubectl("apply", "--server-side", "--validate=strict", "-k", production)
-        after = self.kubectl("get", "statefulsets,deployments,daemonsets,services,networkpolicies", "-A", "-o", "jsonpath={.items[*].metadata.resourceVersion}")
+        after = self.kubectl(
+            "get",
+            "statefulsets,deployments,daemonsets,services,networkpolicies",
+            "-A",
+            "-o",
+            "jsonpath={.items[*].metadata.resourceVersion}",
+        )
         self.assertEqual(before, after)
         for each in rendered.of_kind("overlays/production", *WORKLOADS):
             self._pod(each)
@@ -102,16 +126,33 @@ class Api(unittest.TestCase):
         """Pod security admits the pod to its namespace, and the agents to theirs alone."""
         spec = copy.deepcopy(rendered.pod(thing))
         claims = [claim["metadata"]["name"] for claim in thing["spec"].get("volumeClaimTemplates", [])]
-        spec.setdefault("volumes", []).extend({"name": name, "persistentVolumeClaim": {"claimName": name}} for name in claims)
-        pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "test", "labels": rendered.pod_labels(thing)}, "spec": spec}
+        spec.setdefault("volumes", []).extend(
+            {"name": name, "persistentVolumeClaim": {"claimName": name}} for name in claims
+        )
+        pod = {
+            "apiVersion": "v1",
+            "kind": "Pod",
+            "metadata": {"name": "test", "labels": rendered.pod_labels(thing)},
+            "spec": spec,
+        }
         admitted = []
         for namespace in (NAMESPACE, AGENTS):
-            done = self._kubectl("create", "--validate=strict", "--dry-run=server", f"--namespace={namespace}", "-f", "-", text=json.dumps(pod))
+            done = self._kubectl(
+                "create",
+                "--validate=strict",
+                "--dry-run=server",
+                f"--namespace={namespace}",
+                "-f",
+                "-",
+                text=json.dumps(pod),
+            )
             if done.returncode == 0:
                 admitted.append(namespace)
             else:
                 self.assertIn("violates PodSecurity", done.stderr, rendered.name(thing))
-        self.assertEqual(admitted, [AGENTS] if rendered.namespace(thing) == AGENTS else [NAMESPACE, AGENTS], rendered.name(thing))
+        self.assertEqual(
+            admitted, [AGENTS] if rendered.namespace(thing) == AGENTS else [NAMESPACE, AGENTS], rendered.name(thing)
+        )
 
     def test_operator(self) -> None:
         """By the operator's own definitions: what they do not know is an error."""
@@ -126,5 +167,7 @@ class Api(unittest.TestCase):
     def test_secrets(self) -> None:
         """What secrets.sh prints is taken as it is."""
         for kind in ("grafana", "erlmcp", "tls"):
-            printed = subprocess.run([KUBERNETES / "secrets.sh", kind], capture_output=True, text=True, check=True, timeout=60).stdout
+            printed = subprocess.run(
+                [KUBERNETES / "secrets.sh", kind], capture_output=True, text=True, check=True, timeout=60
+            ).stdout
             self.kubectl("apply", "--server-side", "--validate=strict", "-f", "-", text=printed)

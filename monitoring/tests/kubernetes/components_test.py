@@ -5,9 +5,8 @@ import tempfile
 import unittest
 from pathlib import Path
 
-import yaml
-
 import rendered
+import yaml
 from rendered import KUBERNETES, NAMESPACE, Object
 
 
@@ -40,10 +39,16 @@ class Components(unittest.TestCase):
 
     def test_tested_images(self) -> None:
         """Newer images, and the Collector's file for them."""
-        found = {each["metadata"]["name"]: each for each in overlay("jaeger", "tested-images") if each["kind"] in rendered.WORKLOADS}
+        found = {
+            each["metadata"]["name"]: each
+            for each in overlay("jaeger", "tested-images")
+            if each["kind"] in rendered.WORKLOADS
+        }
         component = yaml.safe_load((KUBERNETES / "components/tested-images/kustomization.yaml").read_text())
         wanted = {f"{each['name']}:{each['newTag']}" for each in component["images"]}
-        self.assertEqual({container["image"] for each in found.values() for container in rendered.containers(each)}, wanted)
+        self.assertEqual(
+            {container["image"] for each in found.values() for container in rendered.containers(each)}, wanted
+        )
         arguments = rendered.containers(found["otel-collector"])[0]["args"]
         self.assertEqual(arguments, ["--config=/etc/otelcol/collector-config-current.yaml"])
 
@@ -62,4 +67,6 @@ class Components(unittest.TestCase):
             for port in rule["ports"]
         }
         self.assertEqual(opened, {("prometheus", 8080), ("prometheus", 8086), ("blackbox-exporter", 8080)})
-        self.assertEqual([each for each in made if each["kind"] == "Deployment" and each["metadata"]["name"] == "erlmcp"], [])
+        self.assertEqual(
+            [each for each in made if each["kind"] == "Deployment" and each["metadata"]["name"] == "erlmcp"], []
+        )

@@ -5,9 +5,8 @@ import tempfile
 import unittest
 from pathlib import Path
 
-import yaml
-
 import rendered
+import yaml
 from rendered import KUBERNETES, MONITORING, OVERLAYS
 
 # Workload: where its files are in the container, and in monitoring/. As compose mounts them.
@@ -99,7 +98,9 @@ class Files(unittest.TestCase):
             made = {path.relative_to(folder) for path in Path(folder).rglob("*") if path.is_file()}
             self.assertTrue(made)
             for path in made:
-                self.assertEqual((Path(folder) / path).read_bytes(), (KUBERNETES / path).read_bytes(), f"generate.sh changes {path}")
+                self.assertEqual(
+                    (Path(folder) / path).read_bytes(), (KUBERNETES / path).read_bytes(), f"generate.sh changes {path}"
+                )
             kept = {path.relative_to(KUBERNETES) for path in (KUBERNETES / "operator/rules").iterdir()}
             self.assertEqual({path for path in made if path.parts[0] == "operator"}, kept)
 

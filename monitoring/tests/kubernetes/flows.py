@@ -4,9 +4,8 @@ import re
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
-import yaml
-
 import rendered
+import yaml
 from rendered import CLUSTER_DOMAIN, WORKLOADS, Object
 
 
@@ -37,7 +36,8 @@ def resolve(overlay: str, host: str, where: str) -> str:
     chosen = [
         each
         for each in rendered.of_kind(overlay, *WORKLOADS)
-        if rendered.namespace(each) == rendered.namespace(service) and spec["selector"].items() <= rendered.pod_labels(each).items()
+        if rendered.namespace(each) == rendered.namespace(service)
+        and spec["selector"].items() <= rendered.pod_labels(each).items()
     ]
     return str(chosen[0]["metadata"]["name"])
 
@@ -77,7 +77,11 @@ def _of_prometheus(overlay: str) -> set[Flow]:
         flows.add(Flow(source, resolve(overlay, host, where), int(port)))
 
     for job in [*config["scrape_configs"], *config["alerting"]["alertmanagers"]]:
-        through = [rule["replacement"] for rule in job.get("relabel_configs", []) if rule.get("target_label") == "__address__" and "source_labels" not in rule]
+        through = [
+            rule["replacement"]
+            for rule in job.get("relabel_configs", [])
+            if rule.get("target_label") == "__address__" and "source_labels" not in rule
+        ]
         for address in _addresses(job, files):
             if through:
                 add("prometheus", through[0])
@@ -113,7 +117,12 @@ def wanted(overlay: str) -> set[Flow]:
     where, config, _ = _config(overlay, "otel-collector")
     used = {name for pipeline in config["service"]["pipelines"].values() for name in pipeline["exporters"]}
     endpoints = [config["exporters"][name]["endpoint"] for name in used if not name.startswith("prometheus")]
-    flows |= _to_urls(overlay, "otel-collector", where, [each for each in endpoints if re.sub(r"^\w+://", "", each).split(":")[0] in there])
+    flows |= _to_urls(
+        overlay,
+        "otel-collector",
+        where,
+        [each for each in endpoints if re.sub(r"^\w+://", "", each).split(":")[0] in there],
+    )
 
     for each in rendered.of_kind(overlay, "Deployment"):
         for container in rendered.containers(each):
@@ -162,7 +171,11 @@ def _opened(overlay: str, thing: Object, other: Object, key: str) -> set[int]:
             if on_node or any(_is_meant(peer, rendered.namespace(thing), other) for peer in rule[side]):
                 for port in rule["ports"]:
                     if port.get("protocol", "TCP") == "TCP":
-                        ports.add(rendered.port_number(container, port["port"]) if isinstance(port["port"], str) else port["port"])
+                        ports.add(
+                            rendered.port_number(container, port["port"])
+                            if isinstance(port["port"], str)
+                            else port["port"]
+                        )
     return ports
 
 

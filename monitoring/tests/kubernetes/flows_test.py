@@ -39,8 +39,12 @@ class Flows(unittest.TestCase):
                 dns = rendered.find(overlay, "NetworkPolicy", "dns", namespace)["spec"]
                 self.assertEqual(dns["podSelector"], {})
                 [rule] = dns["egress"]
-                self.assertEqual(sorted((port["protocol"], port["port"]) for port in rule["ports"]), [("TCP", 53), ("UDP", 53)])
-                self.assertIn({"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "kube-system"}}}, rule["to"])
+                self.assertEqual(
+                    sorted((port["protocol"], port["port"]) for port in rule["ports"]), [("TCP", 53), ("UDP", 53)]
+                )
+                self.assertIn(
+                    {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "kube-system"}}}, rule["to"]
+                )
 
     def test_only_alertmanager_reaches_the_world(self) -> None:
         for overlay in OVERLAYS:

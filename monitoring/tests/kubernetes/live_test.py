@@ -12,13 +12,14 @@ import tempfile
 import time
 import unittest
 import urllib.error
+import urllib.parse
 import urllib.request
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 import rendered
+import yaml
 from demo import build
 from namespace import bind
 from programs import ROOT, NotHere, Program, find, wait_for
@@ -57,7 +58,9 @@ TRACE = "0af7651916cd43dd8448eb211c80319c"
 def secrets(folder: Path) -> None:
     """What secrets.sh prints, as files: NAME/KEY."""
     for kind in ("tls", "erlmcp", "grafana"):
-        printed = subprocess.run([rendered.KUBERNETES / "secrets.sh", kind], capture_output=True, text=True, check=True, timeout=60)
+        printed = subprocess.run(
+            [rendered.KUBERNETES / "secrets.sh", kind], capture_output=True, text=True, check=True, timeout=60
+        )
         for each in yaml.safe_load_all(printed.stdout):
             for key, value in each["data"].items() if each else ():
                 (folder / each["metadata"]["name"]).mkdir(exist_ok=True)
@@ -92,9 +95,20 @@ class Cluster:
         program = shutil.which("dnsmasq") or "/usr/sbin/dnsmasq"
         if not Path(program).exists():
             raise NotHere("there is no dnsmasq (scripts/setup.sh stack)")
-        flags = ["--keep-in-foreground", "--no-resolv", "--no-hosts", f"--addn-hosts={self.hosts}", "--user=root", "--log-facility=-", "--local=/cluster.local/", "--pid-file="]
+        flags = [
+            "--keep-in-foreground",
+            "--no-resolv",
+            "--no-hosts",
+            f"--addn-hosts={self.hosts}",
+            "--user=root",
+            "--log-facility=-",
+            "--local=/cluster.local/",
+            "--pid-file=",
+        ]
         self.running["dns"] = Program("dns", [program, *flags], self.folder / "dns.log")
-        Path("/etc/resolv.conf").write_text(f"nameserver 127.0.0.1\nsearch {DOMAIN} svc.cluster.local cluster.local\noptions ndots:5 timeout:1\n")
+        Path("/etc/resolv.conf").write_text(
+            f"nameserver 127.0.0.1\nsearch {DOMAIN} svc.cluster.local cluster.local\noptions ndots:5 timeout:1\n"
+        )
 
     def files(self, name: str) -> None:
         """The mounts of a pod, at their places: ConfigMaps and Secrets."""
@@ -105,7 +119,9 @@ class Cluster:
         volumes = {volume["name"]: volume for volume in rendered.pod(thing).get("volumes", [])}
         for mount in container.get("volumeMounts", []):
             volume = volumes.get(mount["name"], {})
-            for source in [{"secret": volume["secret"]}] if "secret" in volume else volume.get("projected", {}).get("sources", []):
+            for source in (
+                [{"secret": volume["secret"]}] if "secret" in volume else volume.get("projected", {}).get("sources", [])
+            ):
                 secret = source.get("secret")
                 if secret is None:
                     continue
@@ -123,7 +139,11 @@ class Cluster:
                 Path(mount["mountPath"]).mkdir(parents=True, exist_ok=True)
                 bind(host, mount["mountPath"])
         # The outermost folders of mounts; inner ones are below them.
-        places = {mount["mountPath"] for mount in container.get("volumeMounts", []) if (root / mount["mountPath"].lstrip("/")).exists()}
+        places = {
+            mount["mountPath"]
+            for mount in container.get("volumeMounts", [])
+            if (root / mount["mountPath"].lstrip("/")).exists()
+        }
         for place in sorted(places):
             if not any(place.startswith(f"{other}/") for other in places):
                 Path(place).mkdir(parents=True, exist_ok=True)
@@ -146,7 +166,17 @@ class Cluster:
         variables = rendered.environment(rendered.containers(thing)[0])
         variables |= {"ERLMCP_HTTP_IP": address, "OTEL_RESOURCE_ATTRIBUTES": f"k8s.pod.name={address}"}
         log = self.folder / f"erlmcp-{address}.log"
-        command: list[str | Path] = ["erl", "-noinput", "+Bi", "-pa", build() / "ebin", self.demo, "-s", "erlmcp_demo", "main"]
+        command: list[str | Path] = [
+            "erl",
+            "-noinput",
+            "+Bi",
+            "-pa",
+            build() / "ebin",
+            self.demo,
+            "-s",
+            "erlmcp_demo",
+            "main",
+        ]
         self.running[address] = Program(f"erlmcp at {address}", command, log, variables)
 
 
@@ -161,6 +191,11 @@ def get(url: str) -> int:
         return error.code
     except OSError:
         return 0
+
+
+def is_up(url: str) -> bool:
+    """Whether a probe would pass."""
+    return get(url) == 200
 
 
 class Live(unittest.TestCase):
@@ -223,11 +258,15 @@ class Live(unittest.TestCase):
         container = rendered.containers(rendered.workload(OVERLAY, name))[0]
         for kind, probe in rendered.probes(container).items():
             asked = probe["httpGet"]
-            url = f"{asked.get('scheme', 'HTTP').lower()}://{host}:{rendered.port_number(container, asked['port'])}{asked['path']}"
-            wait_for(f"{kind} of {name} at {url}", lambda url=url: get(url) == 200, 60)  # type: ignore[misc]
+            scheme, port = asked.get("scheme", "HTTP").lower(), rendered.port_number(container, asked["port"])
+            url = f"{scheme}://{host}:{port}{asked['path']}"
+            wait_for(f"{kind} of {name} at {url}", partial(is_up, url), 60)
 
     def test_probes_of_every_program(self) -> None:
-        self.assertEqual(set(PROGRAMS) | {"grafana", "erlmcp"}, {each["metadata"]["name"] for each in rendered.of_kind(OVERLAY, *rendered.WORKLOADS)})
+        self.assertEqual(
+            set(PROGRAMS) | {"grafana", "erlmcp"},
+            {each["metadata"]["name"] for each in rendered.of_kind(OVERLAY, *rendered.WORKLOADS)},
+        )
         for name in PROGRAMS:
             with self.subTest(workload=name):
                 program = self.program(name)
@@ -244,7 +283,7 @@ class Live(unittest.TestCase):
 
     def test_nobody_else_reads_the_metrics(self) -> None:
         for address in PODS:
-            wait_for("erlmcp", lambda address=address: get(f"https://{address}:8080/live") == 200, 60)  # type: ignore[misc]
+            wait_for("erlmcp", partial(is_up, f"https://{address}:8080/live"), 60)
             self.assertEqual(get(f"https://{address}:8080/metrics"), 401)
             self.assertEqual(get(f"https://{address}:8086/metrics/custom"), 401)
 
@@ -257,6 +296,12 @@ class Live(unittest.TestCase):
             found = client.get("query", query=f'{metric}{{job="{job}",environment="production"}} == 1')["result"]
             return {sample["metric"]["instance"] for sample in found}
 
+        def one(job: str) -> bool:
+            return len(up(job)) == 1
+
+        def shows(job: str, metric: str, wanted: set[str]) -> bool:
+            return up(job, metric) == wanted
+
         for pods in (PODS[:2], PODS):
             self.cluster.names(pods)
             self.cluster.running["dns"].process.send_signal(1)
@@ -265,47 +310,77 @@ class Live(unittest.TestCase):
                 metric = "probe_success" if job == "erlmcp_health" else "up"
                 if job == "erlmcp_health":
                     self.program("blackbox-exporter")
-                wait_for(f"{job}: {wanted}", lambda job=job, metric=metric, wanted=wanted: up(job, metric) == wanted, 120, 1)  # type: ignore[misc]
-        for job, name in (("node", "node-exporter"), ("promtail", "promtail"), ("otel_collector", "otel-collector"), ("jaeger", "jaeger")):
+                all_of_them = partial(shows, job, metric, wanted)
+                wait_for(f"{job}: {wanted}", all_of_them, 120, 1)
+        for job, name in (
+            ("node", "node-exporter"),
+            ("promtail", "promtail"),
+            ("otel_collector", "otel-collector"),
+            ("jaeger", "jaeger"),
+        ):
             if name not in self.missing:
-                wait_for(f"{job} is up", lambda job=job: len(up(job)) == 1, 60, 1)  # type: ignore[misc]
+                wait_for(f"{job} is up", partial(one, job), 60, 1)
 
     def test_rules_are_loaded(self) -> None:
         self.program("prometheus")
-        wait_for("Prometheus", lambda: get("http://127.0.0.1:9090/-/ready") == 200, 30)
+        wait_for("Prometheus", partial(is_up, "http://127.0.0.1:9090/-/ready"), 30)
         groups = Client("127.0.0.1:9090").get("rules")["groups"]
-        files = [*(ROOT / "monitoring/prometheus/rules").glob("*.yml"), *(ROOT / "monitoring/prometheus/recording_rules").glob("*.yml")]
+        files = [
+            *(ROOT / "monitoring/prometheus/rules").glob("*.yml"),
+            *(ROOT / "monitoring/prometheus/recording_rules").glob("*.yml"),
+        ]
         self.assertEqual(len(groups), sum(len(yaml.safe_load(path.read_text())["groups"]) for path in files))
 
     def test_lines_of_pods_arrive(self) -> None:
         """The kubelet's files, with labels from their paths; no file of other pods."""
         self.program("promtail")
         self.program("loki")
-        wait_for("Loki", lambda: get("http://127.0.0.1:3100/ready") == 200, 60)
+        wait_for("Loki", partial(is_up, "http://127.0.0.1:3100/ready"), 60)
 
         def streams(query: str) -> list[dict[str, Any]]:
-            address = f"http://127.0.0.1:3100/loki/api/v1/query_range?since=1h&query={urllib.request.quote(query)}"
+            address = f"http://127.0.0.1:3100/loki/api/v1/query_range?since=1h&query={urllib.parse.quote(query)}"
             with urllib.request.urlopen(address, timeout=10) as response:
                 found: list[dict[str, Any]] = yaml.safe_load(response.read())["data"]["result"]
             return found
 
         query = f'{{job="erlmcp",level="warning"}} |= `{TRACE}`'
         [found] = wait_for("the line of erlmcp", lambda: streams(query) or None, 60)
-        self.assertEqual(found["stream"], {"job": "erlmcp", "app": "erlmcp", "level": "warning", "namespace": NAMESPACE, "pod": "erlmcp-5d9f-x2x"})
-        self.assertEqual([line for each in streams('{job="erlmcp"} |= `half`') for _, line in each["values"]], ["half of one line"])
+        self.assertEqual(
+            found["stream"],
+            {"job": "erlmcp", "app": "erlmcp", "level": "warning", "namespace": NAMESPACE, "pod": "erlmcp-5d9f-x2x"},
+        )
+        self.assertEqual(
+            [line for each in streams('{job="erlmcp"} |= `half`') for _, line in each["values"]], ["half of one line"]
+        )
         [other] = wait_for("the line of loki", lambda: streams('{job="containers"} |= `slow`') or None, 30)
-        self.assertEqual(other["stream"], {"job": "containers", "container": "loki", "level": "warning", "namespace": NAMESPACE, "pod": "loki-0", "stream": "stderr"})
+        self.assertEqual(
+            other["stream"],
+            {
+                "job": "containers",
+                "container": "loki",
+                "level": "warning",
+                "namespace": NAMESPACE,
+                "pod": "loki-0",
+                "stream": "stderr",
+            },
+        )
         self.assertEqual(streams('{job=~".+"} |= `not ours`'), [])
 
     def test_erlmcp_logs_lines_of_json(self) -> None:
         """To standard output, which is what the kubelet keeps."""
         log = self.cluster.running[PODS[0]].log
-        lines = wait_for("a line", lambda: [line for line in log.read_text(errors="replace").splitlines() if line.startswith('{"time"')] or None, 60)
+        lines = wait_for(
+            "a line",
+            lambda: (
+                [line for line in log.read_text(errors="replace").splitlines() if line.startswith('{"time"')] or None
+            ),
+            60,
+        )
         self.assertIn("level", yaml.safe_load(lines[0]))
 
     def test_alertmanager_has_its_files(self) -> None:
         self.program("alertmanager")
-        wait_for("Alertmanager", lambda: get("http://127.0.0.1:9093/-/ready") == 200, 60)
+        wait_for("Alertmanager", partial(is_up, "http://127.0.0.1:9093/-/ready"), 60)
         with urllib.request.urlopen("http://127.0.0.1:9093/metrics", timeout=10) as response:
             self.assertIn(b"alertmanager_config_last_reload_successful 1\n", response.read())
         self.assertTrue(list(Path("/etc/alertmanager/templates").glob("*.tmpl")))

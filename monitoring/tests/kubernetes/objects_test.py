@@ -4,15 +4,19 @@ import re
 import unittest
 from typing import Any
 
-import yaml
-
 import rendered
+import yaml
 from rendered import AGENTS, MONITORING, NAMESPACE, OVERLAYS, WORKLOADS, Object
 
 # What compose's service is in Kubernetes, where its arguments or variables differ, and why.
 DIFFERENT_ARGUMENTS = {
     # Placeholders of compose, whose defaults are the same, are not looked at.
-    "prometheus": {"--storage.tsdb.retention.size", "--storage.tsdb.min-block-duration", "--storage.tsdb.max-block-duration", "--config.file"},
+    "prometheus": {
+        "--storage.tsdb.retention.size",
+        "--storage.tsdb.min-block-duration",
+        "--storage.tsdb.max-block-duration",
+        "--config.file",
+    },
     # The kubelet's files instead of Docker's.
     "promtail": {"-config.file"},
     # The node's network, processes and /proc instead of single files of them.
@@ -39,7 +43,11 @@ WRITABLE_HOST_PATHS = {"promtail": {"/var/lib/erlmcp-promtail"}}
 
 def every(overlay: str) -> list[tuple[str, Object, Object]]:
     """Name, workload and container of each."""
-    return [(each["metadata"]["name"], each, container) for each in rendered.of_kind(overlay, *WORKLOADS) for container in rendered.containers(each)]
+    return [
+        (each["metadata"]["name"], each, container)
+        for each in rendered.of_kind(overlay, *WORKLOADS)
+        for container in rendered.containers(each)
+    ]
 
 
 class Schemas(unittest.TestCase):
@@ -61,9 +69,13 @@ class References(unittest.TestCase):
 
     def test_names_are_unique(self) -> None:
         for overlay in OVERLAYS:
-            seen = [(each["kind"], rendered.namespace(each), each["metadata"]["name"]) for each in rendered.objects(overlay)]
+            seen = [
+                (each["kind"], rendered.namespace(each), each["metadata"]["name"]) for each in rendered.objects(overlay)
+            ]
             self.assertEqual(len(seen), len(set(seen)), overlay)
-            self.assertLessEqual({rendered.namespace(each) for each in rendered.objects(overlay)} - {""}, {NAMESPACE, AGENTS})
+            self.assertLessEqual(
+                {rendered.namespace(each) for each in rendered.objects(overlay)} - {""}, {NAMESPACE, AGENTS}
+            )
 
     def test_config_maps_and_secrets(self) -> None:
         secrets = {"alertmanager-secrets", "grafana-admin", "erlmcp-tls", "erlmcp-scrapers", "erlmcp-scrape-token"}
@@ -71,7 +83,9 @@ class References(unittest.TestCase):
         for wanted in secrets:
             self.assertRegex(printed, rf"secret {wanted} ")
         for overlay in OVERLAYS:
-            maps = {(rendered.namespace(each), each["metadata"]["name"]) for each in rendered.of_kind(overlay, "ConfigMap")}
+            maps = {
+                (rendered.namespace(each), each["metadata"]["name"]) for each in rendered.of_kind(overlay, "ConfigMap")
+            }
             used = set()
             for each in rendered.of_kind(overlay, *WORKLOADS):
                 for reference in [*_find(rendered.pod(each), "configMap"), *_find(rendered.pod(each), "configMapRef")]:
@@ -88,7 +102,11 @@ class References(unittest.TestCase):
             for each in rendered.of_kind(overlay, *WORKLOADS):
                 volumes = {volume["name"] for volume in rendered.pod(each).get("volumes", [])}
                 claims = {claim["metadata"]["name"] for claim in each["spec"].get("volumeClaimTemplates", [])}
-                mounts = {mount["name"] for container in rendered.containers(each) for mount in container.get("volumeMounts", [])}
+                mounts = {
+                    mount["name"]
+                    for container in rendered.containers(each)
+                    for mount in container.get("volumeMounts", [])
+                }
                 self.assertEqual(mounts, volumes | claims, f"{overlay}: {rendered.name(each)}")
 
     def test_services_select_pods_and_their_ports(self) -> None:
@@ -104,11 +122,16 @@ class References(unittest.TestCase):
                 chosen = [
                     each
                     for each in rendered.of_kind(overlay, *WORKLOADS)
-                    if rendered.namespace(each) == rendered.namespace(service) and service["spec"]["selector"].items() <= rendered.pod_labels(each).items()
+                    if rendered.namespace(each) == rendered.namespace(service)
+                    and service["spec"]["selector"].items() <= rendered.pod_labels(each).items()
                 ]
-                self.assertEqual(len(chosen), 1, f"{overlay}: {rendered.name(service)} selects {[rendered.name(c) for c in chosen]}")
+                self.assertEqual(
+                    len(chosen), 1, f"{overlay}: {rendered.name(service)} selects {[rendered.name(c) for c in chosen]}"
+                )
                 for port in service["spec"]["ports"]:
-                    self.assertEqual(rendered.port_number(rendered.containers(chosen[0])[0], port["targetPort"]), port["port"])
+                    self.assertEqual(
+                        rendered.port_number(rendered.containers(chosen[0])[0], port["targetPort"]), port["port"]
+                    )
             for each in rendered.of_kind(overlay, "StatefulSet"):
                 governing = rendered.find(overlay, "Service", each["spec"]["serviceName"], rendered.namespace(each))
                 self.assertEqual(governing["spec"].get("clusterIP"), "None", rendered.name(governing))
@@ -117,7 +140,9 @@ class References(unittest.TestCase):
         for overlay in OVERLAYS:
             things = rendered.of_kind(overlay, *WORKLOADS)
             for each in things:
-                chosen = [other for other in things if rendered.selects(each["spec"]["selector"], rendered.pod_labels(other))]
+                chosen = [
+                    other for other in things if rendered.selects(each["spec"]["selector"], rendered.pod_labels(other))
+                ]
                 self.assertEqual(chosen, [each])
                 # The guide's label, by which all pods are found.
                 self.assertEqual(rendered.pod_labels(each)["app"], "erlmcp-monitoring")
@@ -208,7 +233,11 @@ class Hardening(unittest.TestCase):
                 for secret in [volume.get("secret"), volume.get("projected") if _find(volume, "secret") else None]:
                     if secret:
                         self.assertEqual(secret["defaultMode"], 0o440, name)
-                        self.assertEqual(rendered.pod(thing)["securityContext"]["fsGroup"], rendered.pod(thing)["securityContext"]["runAsGroup"], name)
+                        self.assertEqual(
+                            rendered.pod(thing)["securityContext"]["fsGroup"],
+                            rendered.pod(thing)["securityContext"]["runAsGroup"],
+                            name,
+                        )
                 if "emptyDir" in volume:
                     self.assertIn("sizeLimit", volume["emptyDir"], name)
 
@@ -225,11 +254,16 @@ class Hardening(unittest.TestCase):
                 rendered.port_number(container, probe["httpGet"]["port"])
             # Who must not be restarted because of others.
             if name == "erlmcp":
-                self.assertEqual([probes[kind]["httpGet"]["path"] for kind in ("startup", "liveness", "readiness")], ["/startup", "/live", "/ready"])
+                self.assertEqual(
+                    [probes[kind]["httpGet"]["path"] for kind in ("startup", "liveness", "readiness")],
+                    ["/startup", "/live", "/ready"],
+                )
 
     def test_namespaces_enforce_it(self) -> None:
         for overlay in OVERLAYS:
-            labels = {each["metadata"]["name"]: each["metadata"]["labels"] for each in rendered.of_kind(overlay, "Namespace")}
+            labels = {
+                each["metadata"]["name"]: each["metadata"]["labels"] for each in rendered.of_kind(overlay, "Namespace")
+            }
             self.assertEqual(labels[NAMESPACE]["pod-security.kubernetes.io/enforce"], "restricted")
             self.assertEqual(set(labels), {NAMESPACE, AGENTS})
 
@@ -256,7 +290,9 @@ class AsCompose(unittest.TestCase):
     def test_images_of_the_guide(self) -> None:
         for overlay in OVERLAYS:
             for name, _, container in every(overlay):
-                wanted = self.images.get(f"{name}-guide") or re.sub(r"\$\{[A-Z_]+:-([^}]*)\}", r"\1", self.services[name]["image"])
+                wanted = self.images.get(f"{name}-guide") or re.sub(
+                    r"\$\{[A-Z_]+:-([^}]*)\}", r"\1", self.services[name]["image"]
+                )
                 self.assertEqual(container["image"], wanted, f"{overlay}: {name}")
 
     def test_images_that_are_tested(self) -> None:
@@ -291,7 +327,11 @@ class AsCompose(unittest.TestCase):
                     lines = (MONITORING / "docker" / path).read_text().splitlines()
                     composed |= dict(line.split("=", 1) for line in lines if line and not line.startswith("#"))
                 wanted = {key: _default(str(value)) for key, value in composed.items() if key not in leave_out}
-                got = {key: value for key, value in rendered.variables(overlay, thing, container).items() if key not in leave_out}
+                got = {
+                    key: value
+                    for key, value in rendered.variables(overlay, thing, container).items()
+                    if key not in leave_out
+                }
                 self.assertEqual(got, wanted, name)
 
 

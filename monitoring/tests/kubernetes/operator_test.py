@@ -4,9 +4,8 @@ import unittest
 from pathlib import Path
 
 import jsonschema
-import yaml
-
 import rendered
+import yaml
 from programs import TOOLS
 from rendered import MONITORING, Object
 
@@ -34,7 +33,10 @@ class Operator(unittest.TestCase):
     """PrometheusRule, PodMonitor, ServiceMonitor."""
 
     def test_rules_are_those_of_the_files(self) -> None:
-        files = [*(MONITORING / "prometheus/rules").glob("*.yml"), *(MONITORING / "prometheus/recording_rules").glob("*.yml")]
+        files = [
+            *(MONITORING / "prometheus/rules").glob("*.yml"),
+            *(MONITORING / "prometheus/recording_rules").glob("*.yml"),
+        ]
         wanted = [group for path in files for group in yaml.safe_load(path.read_text())["groups"]]
         got = [group for each in rendered.of_kind("operator", "PrometheusRule") for group in each["spec"]["groups"]]
 
@@ -63,7 +65,10 @@ class Operator(unittest.TestCase):
     def test_jobs_are_those_of_prometheus(self) -> None:
         config = yaml.safe_load((MONITORING / "prometheus/prometheus.yml").read_text())
         wanted = {
-            job["job_name"]: (job.get("metrics_path", "/metrics"), job.get("scrape_interval", config["global"]["scrape_interval"]))
+            job["job_name"]: (
+                job.get("metrics_path", "/metrics"),
+                job.get("scrape_interval", config["global"]["scrape_interval"]),
+            )
             for job in config["scrape_configs"]
         }
         got = {job: (endpoint["path"], endpoint["interval"]) for job, (_, endpoint) in endpoints().items()}
@@ -79,7 +84,8 @@ class Operator(unittest.TestCase):
                 chosen = [
                     each
                     for each in rendered.of_kind(overlay, *rendered.WORKLOADS)
-                    if rendered.namespace(each) == namespace and rendered.selects(monitor["spec"]["selector"], rendered.pod_labels(each))
+                    if rendered.namespace(each) == namespace
+                    and rendered.selects(monitor["spec"]["selector"], rendered.pod_labels(each))
                 ]
                 self.assertEqual(len(chosen), 1, job)
                 rendered.port_number(rendered.containers(chosen[0])[0], endpoint["port"])
@@ -87,7 +93,8 @@ class Operator(unittest.TestCase):
                 services = [
                     each
                     for each in rendered.of_kind(overlay, "Service")
-                    if rendered.namespace(each) == namespace and rendered.selects(monitor["spec"]["selector"], each["metadata"]["labels"])
+                    if rendered.namespace(each) == namespace
+                    and rendered.selects(monitor["spec"]["selector"], each["metadata"]["labels"])
                 ]
                 self.assertEqual(len(services), 1, job)
                 self.assertIn(endpoint["port"], [port["name"] for port in services[0]["spec"]["ports"]], job)
@@ -97,13 +104,22 @@ class Operator(unittest.TestCase):
         for job in ("erlmcp", "erlmcp_custom"):
             _, endpoint = endpoints()[job]
             self.assertEqual(endpoint["scheme"], "https")
-            self.assertEqual(endpoint["tlsConfig"], {"ca": {"secret": {"name": "erlmcp-tls", "key": "ca.crt"}}, "serverName": "erlmcp"})
-            self.assertEqual(endpoint["authorization"], {"credentials": {"name": "erlmcp-scrape-token", "key": "token"}})
+            self.assertEqual(
+                endpoint["tlsConfig"],
+                {"ca": {"secret": {"name": "erlmcp-tls", "key": "ca.crt"}}, "serverName": "erlmcp"},
+            )
+            self.assertEqual(
+                endpoint["authorization"], {"credentials": {"name": "erlmcp-scrape-token", "key": "token"}}
+            )
 
 
 def _strict(schema: Object) -> Object:
     """The server would drop what a definition does not know; here it is an error."""
-    strict = {key: value for key, value in schema.items() if key not in ("properties", "items", "additionalProperties", "format")}
+    strict = {
+        key: value
+        for key, value in schema.items()
+        if key not in ("properties", "items", "additionalProperties", "format")
+    }
     if "properties" in schema:
         strict["properties"] = {key: _strict(value) for key, value in schema["properties"].items()}
         if "additionalProperties" not in schema and not schema.get("x-kubernetes-preserve-unknown-fields"):

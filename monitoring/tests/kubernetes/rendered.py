@@ -10,7 +10,6 @@ from typing import Any
 
 import kubernetes_validate.utils
 import yaml
-
 from namespace import INSIDE
 from programs import ROOT, TOOLS, NotHere
 
@@ -91,11 +90,7 @@ def namespace(thing: Object) -> str:
 
 def find(overlay: str, kind: str, wanted: str, where: str = NAMESPACE) -> Object:
     """The one with this kind, name and namespace."""
-    found = [
-        each
-        for each in of_kind(overlay, kind)
-        if namespace(each) == where and each["metadata"]["name"] == wanted
-    ]
+    found = [each for each in of_kind(overlay, kind) if namespace(each) == where and each["metadata"]["name"] == wanted]
     assert len(found) == 1, f"{overlay}: {len(found)} times {kind}/{wanted} in {where}"
     return found[0]
 
@@ -128,7 +123,7 @@ def pod_labels(thing: Object) -> dict[str, str]:
 def selects(selector: Object, labels: dict[str, str]) -> bool:
     """Whether a selector of labels means these."""
     assert not set(selector) - {"matchLabels"}, f"a selector that this test does not know: {selector}"
-    return selector.get("matchLabels", {}).items() <= labels.items()
+    return bool(selector.get("matchLabels", {}).items() <= labels.items())
 
 
 def environment(container: Object) -> dict[str, str]:
@@ -146,7 +141,9 @@ def variables(overlay: str, thing: Object, container: Object) -> dict[str, str]:
 
 def probes(container: Object) -> dict[str, Object]:
     """startup, liveness, readiness."""
-    return {kind: container[f"{kind}Probe"] for kind in ("startup", "liveness", "readiness") if f"{kind}Probe" in container}
+    return {
+        kind: container[f"{kind}Probe"] for kind in ("startup", "liveness", "readiness") if f"{kind}Probe" in container
+    }
 
 
 def port_number(container: Object, port: str | int) -> int:

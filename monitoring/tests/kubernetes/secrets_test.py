@@ -9,14 +9,20 @@ import unittest
 from pathlib import Path
 
 import yaml
-
 from rendered import KUBERNETES, NAMESPACE, Object
 
 
 def run(*words: str, script: str = "secrets.sh") -> subprocess.CompletedProcess[str]:
     """With a folder for temporary files that is empty afterwards."""
     with tempfile.TemporaryDirectory() as folder:
-        done = subprocess.run([KUBERNETES / script, *words], capture_output=True, text=True, check=False, timeout=60, env={**os.environ, "TMPDIR": folder})
+        done = subprocess.run(
+            [KUBERNETES / script, *words],
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=60,
+            env={**os.environ, "TMPDIR": folder},
+        )
         assert not list(Path(folder).iterdir()), "something is left behind"
     return done
 
@@ -27,7 +33,10 @@ def printed(kind: str) -> dict[str, Object]:
     assert done.returncode == 0, done.stderr
     found = [each for each in yaml.safe_load_all(done.stdout) if each]
     assert all(each["metadata"]["namespace"] == NAMESPACE for each in found)
-    return {each["metadata"]["name"]: {key: base64.b64decode(value) for key, value in each["data"].items()} for each in found}
+    return {
+        each["metadata"]["name"]: {key: base64.b64decode(value) for key, value in each["data"].items()}
+        for each in found
+    }
 
 
 class Scripts(unittest.TestCase):
@@ -51,7 +60,9 @@ class Scripts(unittest.TestCase):
     def test_erlmcp_knows_the_token_by_its_digest(self) -> None:
         secrets = printed("erlmcp")
         token = secrets["erlmcp-scrape-token"]["token"]
-        self.assertEqual(secrets["erlmcp-scrapers"]["tokens"].decode(), f"prometheus sha256:{hashlib.sha256(token).hexdigest()}\n")
+        self.assertEqual(
+            secrets["erlmcp-scrapers"]["tokens"].decode(), f"prometheus sha256:{hashlib.sha256(token).hexdigest()}\n"
+        )
 
     def test_certificate(self) -> None:
         secrets = printed("tls")["erlmcp-tls"]
@@ -59,13 +70,26 @@ class Scripts(unittest.TestCase):
         with tempfile.TemporaryDirectory() as folder:
             for name, value in secrets.items():
                 (Path(folder) / name).write_bytes(value)
-            check = ["openssl", "verify", "-CAfile", "ca.crt", "-purpose", "sslserver", "-verify_hostname", "erlmcp", "tls.crt"]
+            check = [
+                "openssl",
+                "verify",
+                "-CAfile",
+                "ca.crt",
+                "-purpose",
+                "sslserver",
+                "-verify_hostname",
+                "erlmcp",
+                "tls.crt",
+            ]
             self.assertEqual(subprocess.run(check, cwd=folder, capture_output=True, check=False).returncode, 0)
             check[-2] = "grafana"
             self.assertNotEqual(subprocess.run(check, cwd=folder, capture_output=True, check=False).returncode, 0)
 
     def test_nothing_is_printed_where_there_is_nothing(self) -> None:
-        if any(each.name not in ("README.md", ".gitignore") for each in (KUBERNETES.parent / "alertmanager/secrets").iterdir()):
+        if any(
+            each.name not in ("README.md", ".gitignore")
+            for each in (KUBERNETES.parent / "alertmanager/secrets").iterdir()
+        ):
             self.skipTest("there are secrets of Alertmanager in this checkout")
         done = run("alertmanager")
         self.assertEqual((done.returncode, done.stdout), (1, ""))

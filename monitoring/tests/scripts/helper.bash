@@ -2,7 +2,7 @@
 # scripts write beside themselves, and a PATH with nothing but what it names.
 
 common_setup() {
-  here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+  here=$BATS_TEST_DIRNAME
   export STAND_IN=$BATS_TEST_TMPDIR/stand-in monitoring=$BATS_TEST_TMPDIR/monitoring
   scripts=$monitoring/scripts
   mkdir -p "$STAND_IN"/{containers,volumes,after-up} "$BATS_TEST_TMPDIR/home" "$monitoring"

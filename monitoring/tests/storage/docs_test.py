@@ -44,6 +44,7 @@ class Pages(unittest.TestCase):
 
     folder: ClassVar[Path]
     programs: ClassVar[list[Program]]
+    environment: ClassVar[dict[str, str]]
 
     @classmethod
     def setUpClass(cls) -> None:
@@ -54,7 +55,7 @@ class Pages(unittest.TestCase):
         cls.programs = []
         services = Services(cls.folder)
         cls.addClassCleanup(lambda: services.stop(*list(services.running)))
-        cls.addClassCleanup(lambda: [program.stop() for program in cls.programs])
+        cls.addClassCleanup(cls.stop)
         try:
             node = Demo("documented", cls.folder, 50, ports=(8080, 8086))
             cls.addClassCleanup(node.stop)
@@ -74,7 +75,11 @@ class Pages(unittest.TestCase):
         }
         wait_for("samples", lambda: Client("prometheus:9090").value('up{job="erlmcp"}'), 40)
 
-    environment: ClassVar[dict[str, str]]
+    @classmethod
+    def stop(cls) -> None:
+        """What the pages have started."""
+        for program in cls.programs:
+            program.stop()
 
     def command(self, line: str) -> None:
         """One line of a page."""

@@ -40,7 +40,13 @@ class Deploy(unittest.TestCase):
             self._write(self.repository / "monitoring/rules" / name, name)
         self.git("init", "--quiet")
         self.git("add", "--all")
-        self.variables = {**os.environ, "PATH": f"{base / 'bin'}:{os.environ['PATH']}", "CALLS": str(self.calls), "OTHER": str(self.other), "FAILS": ""}
+        self.variables = {
+            **os.environ,
+            "PATH": f"{base / 'bin'}:{os.environ['PATH']}",
+            "CALLS": str(self.calls),
+            "OTHER": str(self.other),
+            "FAILS": "",
+        }
         self.key = str(base / "key")
 
     @staticmethod
@@ -53,8 +59,13 @@ class Deploy(unittest.TestCase):
         subprocess.run(["git", "-C", self.repository, *words], check=True, capture_output=True)
 
     def deploy(self, *words: str, **more: str) -> subprocess.CompletedProcess[str]:
-        command = [self.repository / ".github/deploy.sh", *(words or ("deploy@stack.example", self.key))]
-        return subprocess.run(command, capture_output=True, text=True, check=False, timeout=60, env={**self.variables, **more})
+        command: list[str | Path] = [
+            self.repository / ".github/deploy.sh",
+            *(words or ("deploy@stack.example", self.key)),
+        ]
+        return subprocess.run(
+            command, capture_output=True, text=True, check=False, timeout=60, env={**self.variables, **more}
+        )
 
     def test_files_arrive_and_the_stack_is_started_and_verified(self) -> None:
         done = self.deploy()

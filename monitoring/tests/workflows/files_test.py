@@ -17,7 +17,11 @@ WRITES = {
     ("release.yml", "image"): {"packages", "id-token", "attestations"},
 }
 # What may be done with a secret, and who has to agree.
-ENVIRONMENTS = {("release.yml", "publish"): "release", ("release.yml", "image"): "release", ("deploy.yml", "deploy"): "monitoring"}
+ENVIRONMENTS = {
+    ("release.yml", "publish"): "release",
+    ("release.yml", "image"): "release",
+    ("deploy.yml", "deploy"): "monitoring",
+}
 PIN = re.compile(r"^\s*(?:- )?uses: [\w./-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+$")
 
 
@@ -32,7 +36,9 @@ def tool(name: str) -> str:
 
 def clean(*command: str | Path) -> None:
     """A linter that has nothing to say."""
-    done = subprocess.run([str(word) for word in command], cwd=ROOT, capture_output=True, text=True, check=False, timeout=120)
+    done = subprocess.run(
+        [str(word) for word in command], cwd=ROOT, capture_output=True, text=True, check=False, timeout=120
+    )
     assert done.returncode == 0, done.stdout + done.stderr
 
 
@@ -106,19 +112,33 @@ class Files(unittest.TestCase):
                 if path.endswith(".sh"):
                     called.add(path)
                     self.assertTrue(found.stat().st_mode & 0o111, path)
-        self.assertLessEqual({"scripts/check-version.sh", "scripts/fetch-precompiled.sh", "scripts/run-tests.sh", ".github/deploy.sh"}, called)
+        self.assertLessEqual(
+            {"scripts/check-version.sh", "scripts/fetch-precompiled.sh", "scripts/run-tests.sh", ".github/deploy.sh"},
+            called,
+        )
 
     def test_the_matrix_is_the_guides(self) -> None:
         jobs = workflows.load(FOLDER / "test.yml")["jobs"]
         self.assertEqual([otp.split(".")[0] for otp in jobs["linux"]["strategy"]["matrix"]["otp"]], ["26", "27", "28"])
         self.assertIn("28.3.1", jobs["linux"]["strategy"]["matrix"]["otp"])
-        self.assertEqual({each["machine"] for each in jobs["macos"]["strategy"]["matrix"]["include"]}, {"arm64", "x86_64"})
+        self.assertEqual(
+            {each["machine"] for each in jobs["macos"]["strategy"]["matrix"]["include"]}, {"arm64", "x86_64"}
+        )
 
     def test_the_release_has_every_system(self) -> None:
         jobs = workflows.load(FOLDER / "release.yml")["jobs"]
         built = [each["target"] for name in ("linux", "macos") for each in jobs[name]["strategy"]["matrix"]["include"]]
         systems = ("unknown-linux-gnu", "unknown-linux-musl", "apple-darwin")
-        self.assertEqual(sorted(built), sorted(f"{machine}-{system}" for machine in ("x86_64", "aarch64") for system in systems))
+        self.assertEqual(
+            sorted(built), sorted(f"{machine}-{system}" for machine in ("x86_64", "aarch64") for system in systems)
+        )
         self.assertIn(f"-eq {len(built)}", workflows.step("release.yml", "publish", "Checksums"))
         images = {each["dockerfile"] for each in jobs["image"]["strategy"]["matrix"]["include"]}
-        self.assertEqual(images, {path.name for path in (ROOT / "monitoring/docker").glob("Dockerfile*") if not path.name.endswith(".dockerignore")})
+        self.assertEqual(
+            images,
+            {
+                path.name
+                for path in (ROOT / "monitoring/docker").glob("Dockerfile*")
+                if not path.name.endswith(".dockerignore")
+            },
+        )

@@ -15,7 +15,9 @@ from programs import ROOT, TOOLS
 def bash(text: str, folder: Path, **environment: str) -> subprocess.CompletedProcess[str]:
     """As a runner runs it: bash -e, and pipefail."""
     command = ["bash", "--noprofile", "--norc", "-eo", "pipefail", "-c", text]
-    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False, timeout=120, env={**os.environ, **environment})
+    return subprocess.run(
+        command, cwd=folder, capture_output=True, text=True, check=False, timeout=120, env={**os.environ, **environment}
+    )
 
 
 class Steps(unittest.TestCase):
@@ -25,7 +27,12 @@ class Steps(unittest.TestCase):
         text = workflows.step("release.yml", "version", "Compare")
         with tempfile.TemporaryDirectory() as folder:
             copy = Path(folder)
-            for path in ("Cargo.toml", "CHANGELOG.md", "erlang_src/erlmcp_instrumentation.app.src", "scripts/check-version.sh"):
+            for path in (
+                "Cargo.toml",
+                "CHANGELOG.md",
+                "erlang_src/erlmcp_instrumentation.app.src",
+                "scripts/check-version.sh",
+            ):
                 (copy / path).parent.mkdir(exist_ok=True)
                 (copy / path).write_bytes((ROOT / path).read_bytes())
             (copy / "scripts/check-version.sh").chmod(0o755)
@@ -41,12 +48,16 @@ class Steps(unittest.TestCase):
     def test_checksums_are_what_the_library_asks_for(self) -> None:
         """SHA256SUMS of a release, given to fetch-precompiled.sh; one file less fails."""
         text = workflows.step("release.yml", "publish", "Checksums")
-        own = subprocess.run([ROOT / "scripts/fetch-precompiled.sh", "--name"], capture_output=True, text=True, check=True).stdout.strip()
+        own = subprocess.run(
+            [ROOT / "scripts/fetch-precompiled.sh", "--name"], capture_output=True, text=True, check=True
+        ).stdout.strip()
         with tempfile.TemporaryDirectory() as folder:
             dist, library = Path(folder) / "dist", Path(folder) / "library"
             dist.mkdir()
             jobs = workflows.load(workflows.FOLDER / "release.yml")["jobs"]
-            targets = [each["target"] for job in ("linux", "macos") for each in jobs[job]["strategy"]["matrix"]["include"]]
+            targets = [
+                each["target"] for job in ("linux", "macos") for each in jobs[job]["strategy"]["matrix"]["include"]
+            ]
             for target in targets:
                 (dist / f"erlmcp_nif-{target}.so").write_text(target)
             self.assertEqual(bash(text, dist).returncode, 0)

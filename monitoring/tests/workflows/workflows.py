@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import yaml
-
 from programs import ROOT
 
 FOLDER = ROOT / ".github/workflows"
@@ -20,7 +19,8 @@ class Step(NamedTuple):
     step: dict[str, Any]
 
     def __str__(self) -> str:
-        return f"{self.workflow.name}: {self.job}: {self.step.get('name') or self.step.get('uses') or self.step.get('run')}"
+        named = [self.step[key] for key in ("name", "uses", "run") if key in self.step]
+        return f"{self.workflow.name}: {self.job}: {named[0]}"
 
 
 def load(path: Path) -> dict[str, Any]:
@@ -46,6 +46,8 @@ def steps() -> Iterator[Step]:
 
 def step(workflow: str, job: str, name: str) -> str:
     """What the step with this name runs."""
-    [found] = [each for each in steps() if each.workflow.name == workflow and each.job == job and each.step.get("name") == name]
+    [found] = [
+        each for each in steps() if each.workflow.name == workflow and each.job == job and each.step.get("name") == name
+    ]
     text: str = found.step["run"]
     return text
