@@ -2,8 +2,7 @@
 # Which program each service is natively, where it is, and how it is started:
 # the compose file's flags with loopback addresses.
 
-# The names under which a program is found, and a word that its --version says:
-# Debian's `loki` is a genetics program.
+# The names under which a program is found.
 program_names() { # SERVICE
   case $1 in
     prometheus) echo prometheus ;;
@@ -21,13 +20,25 @@ program_names() { # SERVICE
   esac
 }
 
-version_says() { # SERVICE PATH
-  local word
+# Whether a program of that name is the right one: Debian's `loki` is a genetics
+# program.
+fits() { # SERVICE PATH
+  local loki
   case $1 in
-    loki | promtail) word=$1, ;;
-    *) return 0 ;;
+    loki | promtail) [[ $(timeout 10 "$2" --version 2>&1 | head -n 3) == *"$1, version"* ]] ;;
+    # The current Collector sends logs to a page that Loki has from version 3 on.
+    otel-collector)
+      at_least "$(version_number "$2")" 0.104.0 || return 0
+      loki=$(find_program loki) || return 0
+      at_least "$(version_number "$loki")" 3.0.0
+      ;;
   esac
-  [[ $("$2" --version 2>&1 | head -n 3) == *"$word version"* ]]
+}
+
+version_number() { # PATH
+  local number
+  number=$(timeout 10 "$1" --version 2>&1 | grep -oE '[0-9]+\.[0-9]+\.[0-9]+' | head -n 1) || true
+  echo "${number:-0}"
 }
 
 # ERLMCP_TOOLS if it is set, then PATH, then this checkout's .tools, where the
@@ -37,26 +48,23 @@ find_program() { # SERVICE
   for name in $(program_names "$1"); do
     for folder in "${ERLMCP_TOOLS-}" PATH "$monitoring/../.tools"; do
       [ -n "$folder" ] || continue
-      if [ "$folder" = PATH ]; then
-        found=$(command -v "$name" 2>/dev/null || true)
-      else
-        found=$(newest_tool "$folder" "$name")
-      fi
-      if [ -n "$found" ] && version_says "$1" "$found"; then
-        readlink -f "$found"
-        return
-      fi
+      for found in $(if [ "$folder" = PATH ]; then command -v "$name"; else tools_of "$folder" "$name"; fi); do
+        if fits "$1" "$found"; then
+          readlink -f "$found"
+          return
+        fi
+      done
     done
   done
   return 1
 }
 
-newest_tool() { # FOLDER NAME
+tools_of() { # FOLDER NAME
   local path
-  [ -x "$1/$2" ] && [ ! -d "$1/$2" ] && printf '%s\n' "$1/$2" && return
+  if [ -x "$1/$2" ] && [ ! -d "$1/$2" ]; then printf '%s\n' "$1/$2"; fi
   for path in "$1/$2"-[0-9]*/"$2"; do
     if [ -x "$path" ]; then printf '%s\n' "$path"; fi
-  done | sort -V | tail -n 1
+  done | sort -Vr
 }
 
 # Addresses where a service listens, for the question who is there already.
@@ -174,9 +182,8 @@ config_there() { # FILE
 
 # The Collector renames and drops keys: two files say the same for old and new.
 native_collector() { # PROGRAM
-  local version file=collector-config.yaml option
-  version=$("$1" --version | grep -oE '[0-9]+\.[0-9]+\.[0-9]+' | head -n 1)
-  if at_least "${version:-0}" 0.104.0; then file=collector-config-current.yaml; fi
+  local file=collector-config.yaml option
+  if at_least "$(version_number "$1")" 0.104.0; then file=collector-config-current.yaml; fi
   config_there "otel/$file" || return 1
   command=(/usr/bin/env ERLMCP_COLLECTOR_LISTEN=127.0.0.1 "$1" --config="/etc/otelcol/$file")
   # As in compose: more files, merged over it.

@@ -96,7 +96,7 @@ configuration_folders() {
   for folder in "$monitoring"/*/; do
     folder=${folder%/}
     case ${folder##*/} in
-      scripts | tests | runbooks | kubernetes | docs | backup) ;;
+      scripts | tests | runbooks | kubernetes | docs | tools | backup) ;;
       *) printf '%s\n' "${folder##*/}" ;;
     esac
   done

@@ -72,7 +72,7 @@ verify_rules() {
   fi
   mapfile -t files < <(rule_files)
   written=$(cat "${files[@]}" | grep -cE '^ *-? *(alert|record):' || true)
-  bad=$(jq -r '.data.groups[].rules[] | select(.health == "err") | "\(.name): \(.lastError)"' <<<"$loaded" | head -n 3)
+  bad=$(jq -r '[.data.groups[].rules[] | select(.health == "err") | "\(.name): \(.lastError)"][:3][]' <<<"$loaded")
   loaded=$(jq '[.data.groups[].rules[]] | length' <<<"$loaded")
   if [ "$loaded" -ne "$written" ]; then
     failed "$loaded rules are loaded, the ${#files[@]} files have $written" \

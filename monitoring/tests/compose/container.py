@@ -20,6 +20,8 @@ from rendered import Service
 
 LIBRARIES = ("/usr/lib", "/usr/lib64", "/usr/share/prometheus", "/etc/ssl/certs")
 DEVICES = ("null", "zero", "full", "random", "urandom")
+# unshare waits for its child and does not hear SIGTERM; with it ends the child.
+UNSHARE = ["setpriv", "--pdeathsig=KILL", "unshare", "--mount", "--propagation=private", "--fork"]
 # What confines the program is not in its path.
 OURS = "/.confine"
 
@@ -40,7 +42,11 @@ class Mount:
         if self.source is None:
             made = f"mkdir -p {at}; mount -t tmpfs -o {self.options} none {at}; chown {self.owner} {at}"
         else:
-            make = "mkdir -p" if self.source.is_dir() else f"mkdir -p {shlex.quote('.' + os.path.dirname(self.target))}; touch"
+            make = (
+                "mkdir -p"
+                if self.source.is_dir()
+                else f"mkdir -p {shlex.quote('.' + os.path.dirname(self.target))}; touch"
+            )
             made = f"{make} {at}; mount --rbind {shlex.quote(str(self.source))} {at}"
         return f"{made}; mount -o remount,bind,ro {at}" if self.read_only else made
 
@@ -49,7 +55,9 @@ def _bind(target: str, source: str | Path) -> Mount:
     return Mount(target, Path(source), read_only=True)
 
 
-def _script(root: Path, cache: Path, mounts: Sequence[Mount], read_only: bool, command: Sequence[str]) -> str:
+def _script(
+    root: Path, cache: Path, hosts: Sequence[str], mounts: Sequence[Mount], read_only: bool, command: Sequence[str]
+) -> str:
     lines = [
         "set -eu",
         "ip link set lo up",
@@ -58,7 +66,7 @@ def _script(root: Path, cache: Path, mounts: Sequence[Mount], read_only: bool, c
         "mkdir -p usr/bin usr/lib usr/lib64 etc dev proc tmp",
         "ln -s usr/bin bin; ln -s usr/lib lib; ln -s usr/lib64 lib64",
         "echo 'nobody:x:65534:65534:nobody:/:/bin/false' >etc/passwd",
-        "echo '127.0.0.1 localhost' >etc/hosts",
+        f"printf '%s\\n' {shlex.join(hosts)} >etc/hosts",
         f"cp {cache} etc/ld.so.cache",
         "mount -t proc proc proc",
         "ln -s /proc/self/fd dev/fd",
@@ -102,12 +110,16 @@ class Container:
         ]
         script = folder / f"{name}.sh"
         cache = libraries / "etc/ld.so.cache"
+        # The machine is at the other end of the loopback.
+        names = [one.replace("host-gateway", "127.0.0.1").split("=") for one in service.get("extra_hosts", [])]
+        hosts = ["127.0.0.1 localhost", *(f"{address} {name}" for name, address in names)]
         script.write_text(
-            _script(root, cache, inside, bool(service.get("read_only")), [*self._confined, *words]), encoding="utf-8"
+            _script(root, cache, hosts, inside, bool(service.get("read_only")), [*self._confined, *words]),
+            encoding="utf-8",
         )
         self.program = Program(
             name,
-            [*"unshare --mount --net --pid --fork --kill-child --propagation private bash".split(), script],
+            [*UNSHARE, "--net", "--pid", "--kill-child", "bash", script],
             folder / f"{name}.log",
         )
 
@@ -121,9 +133,13 @@ class Container:
             raise ProcessLookupError(parent)
         return int(children[0])
 
+    def enter(self) -> list[str]:
+        """The command that runs another one in its network."""
+        return ["nsenter", f"--target={self._pid()}", "--net"]
+
     def execute(self, words: Sequence[str], *, outside: bool = False) -> subprocess.CompletedProcess[str]:
         """As `docker exec` would; `outside`: with the machine's programs, in its network only."""
-        enter = ["nsenter", f"--target={self._pid()}", "--net"]
+        enter = self.enter()
         if not outside:
             enter += ["--mount", "--pid", "--root", "--wd", *self._confined]
         return subprocess.run([*enter, *words], capture_output=True, text=True, check=False, timeout=30)
@@ -171,6 +187,11 @@ class Container:
         """A line of /proc/PID/status."""
         lines = Path(f"/proc/{self._pid()}/status").read_text().splitlines()
         return next(line.partition(":")[2].strip() for line in lines if line.startswith(f"{key}:"))
+
+    def kill(self) -> None:
+        """Whatever it is doing."""
+        self.program.signal(signal.SIGKILL)
+        self.program.stop()
 
     def stop(self) -> int:
         """By SIGTERM and within its grace period, as Docker does: the exit status."""

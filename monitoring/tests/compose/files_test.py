@@ -4,6 +4,7 @@ import itertools
 import json
 import re
 import subprocess
+import tempfile
 import unittest
 from pathlib import Path
 
@@ -96,7 +97,9 @@ class Config(unittest.TestCase):
         choices: list[tuple[str, ...]] = [(), *((name,) for name in rendered.PROFILES), rendered.PROFILES]
         for profiles, images in itertools.product(choices, rendered.SETS):
             with self.subTest(profiles=profiles, images=images):
-                seen = [rendered.config(version=version, profiles=profiles, images=images) for version in rendered.VERSIONS]
+                seen = [
+                    rendered.config(version=version, profiles=profiles, images=images) for version in rendered.VERSIONS
+                ]
                 # Both versions understand the same.
                 self.assertEqual(seen[0], seen[1])
                 expected = CORE.union(*(OF_PROFILE[name] for name in profiles))
@@ -115,9 +118,18 @@ class Config(unittest.TestCase):
             found = json.loads(result.stdout.replace("$$", "$"))
             self.assertEqual(found, rendered.config(version=version, profiles=("jaeger",), images="guide"))
 
+    def test_digests_can_be_pinned(self) -> None:
+        """By the command of the README, which needs a registry to be run."""
+        readme = (rendered.FILE.parent / "README.md").read_text(encoding="utf-8")
+        self.assertIn("config --resolve-image-digests --output docker/pinned.yml", readme)
+        for version in rendered.VERSIONS:
+            usage = rendered.compose(version, "config", "--help")
+            for option in ("--resolve-image-digests", "--output"):
+                self.assertIn(option, usage)
+
     def test_unknown_image_set(self) -> None:
         """It is refused, not taken for another one."""
-        with self.assertRaisesRegex(AssertionError, "prometheus-newest"):
+        with self.assertRaisesRegex(AssertionError, "-newest"):
             rendered.config(images="newest")
 
     def test_schema(self) -> None:
@@ -134,7 +146,8 @@ class Config(unittest.TestCase):
         """The variables that the README names."""
         changed = rendered.services(
             ERLMCP_PROMETHEUS_CONFIG="prometheus.generated.yml", ERLMCP_PROMETHEUS_MAX_BLOCK="2h",
-            ERLMCP_PROMETHEUS_ADMIN_API="no-", ERLMCP_COLLECTOR_OPTIONS="--config=/etc/otelcol/options/a.yaml --config=b",
+            ERLMCP_PROMETHEUS_ADMIN_API="no-",
+            ERLMCP_COLLECTOR_OPTIONS="--config=/etc/otelcol/options/a.yaml --config=b",
             ERLMCP_HOST_NAME="erlmcp", ERLMCP_LOG_DIR="/var/log/erlmcp", ERLMCP_BIND_ADDRESS="10.0.0.7",
         )  # fmt: skip
         flags = changed["prometheus"]["command"]
@@ -170,7 +183,9 @@ class Names(unittest.TestCase):
                 self.assertEqual(sorted(published), sorted(ports))
                 for port in service.get("ports", []):
                     self.assertEqual(str(port["target"]), port["published"])
-                mounted = {one["source"]: one["target"] for one in service.get("volumes", []) if one["type"] == "volume"}
+                mounted = {
+                    one["source"]: one["target"] for one in service.get("volumes", []) if one["type"] == "volume"
+                }
                 self.assertEqual(mounted, volumes)
 
     def test_folders(self) -> None:
@@ -187,6 +202,24 @@ class Names(unittest.TestCase):
         """The name that prometheus.yml asks."""
         self.assertIn("erlmcp", rendered.services()["erlmcp"]["networks"]["apps"]["aliases"])
 
+    def test_another_project_attaches(self) -> None:
+        """The README's example, on both versions, to the network of this name."""
+        text = (rendered.FILE.parent / "README.md").read_text(encoding="utf-8")
+        examples = re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)
+        self.assertEqual(len(examples), 2)
+        for version in rendered.VERSIONS:
+            with tempfile.TemporaryDirectory() as folder:
+                attached, limits = (Path(folder) / name for name in ("compose.yml", "limits.yml"))
+                attached.write_text(examples[0], encoding="utf-8")
+                limits.write_text(examples[1], encoding="utf-8")
+                found = json.loads(rendered.compose(version, "config", "--format", "json", file=attached))
+                network = found["networks"]["erlmcp-apps"]
+                self.assertEqual((network["name"], network["external"]), ("erlmcp-apps", True))
+                self.assertEqual(found["services"]["my-server"]["networks"]["erlmcp-apps"], {"aliases": ["erlmcp"]})
+                # Limits of one's own go over those of the file.
+                both = json.loads(rendered.compose(version, "-f", str(limits), "config", "--format", "json"))
+                self.assertEqual(int(both["services"]["prometheus"]["mem_limit"]), 8 << 30)
+
     def test_project(self) -> None:
         """Its name, and that of the network that others attach to."""
         found = rendered.config()
@@ -195,7 +228,10 @@ class Names(unittest.TestCase):
 
     def test_flags_of_storage(self) -> None:
         """As the READMEs have them, where they are explained and run."""
-        text = "".join((ROOT / f"monitoring/{name}/README.md").read_text(encoding="utf-8") for name in ("thanos", "victoria-metrics"))
+        text = "".join(
+            (ROOT / f"monitoring/{name}/README.md").read_text(encoding="utf-8")
+            for name in ("thanos", "victoria-metrics")
+        )
         written = dict(re.findall(r"```flags (\S+)\n(.*?)```", text, re.DOTALL))
         found = rendered.services(ERLMCP_PROMETHEUS_MAX_BLOCK="2h")
         self.assertEqual(set(written), {"prometheus", "victoria-metrics", *OF_PROFILE["thanos"]})
@@ -212,7 +248,11 @@ class Sources(unittest.TestCase):
 
     def _tracked(self) -> set[str]:
         names = subprocess.run(
-            ["git", "-c", f"safe.directory={ROOT}", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True
+            ["git", "-c", f"safe.directory={ROOT}", "ls-files", "-z"],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            check=True,
         ).stdout
         return {name for name in names.split("\0") if name}
 
@@ -228,7 +268,9 @@ class Sources(unittest.TestCase):
                     continue
                 with self.subTest(service=name, source=source):
                     relative = Path(source).relative_to(ROOT)
-                    self.assertTrue(any(one.startswith(f"{relative}/") for one in tracked), f"nothing of {relative} is in Git")
+                    self.assertTrue(
+                        any(one.startswith(f"{relative}/") for one in tracked), f"nothing of {relative} is in Git"
+                    )
                     # A folder that is missing is an error, and not a new folder of root's.
                     self.assertFalse(mount["bind"].get("create_host_path", False))
 

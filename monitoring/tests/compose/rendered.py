@@ -23,17 +23,17 @@ Service = Mapping[str, Any]
 def _environment(settings: Mapping[str, str]) -> dict[str, str]:
     """Nothing of the caller's that compose or the file would read."""
     kept = {name: value for name, value in os.environ.items() if name in ("PATH", "HOME", "TMPDIR")}
-    return kept | settings
+    return {**kept, **settings}
 
 
-def compose(version: str, *words: str, file: Path = FILE, **settings: str) -> str:
+def compose(version: str, *words: str, file: Path = FILE, settings: Mapping[str, str] | None = None) -> str:
     """What `docker compose WORDS` prints; raises with what it complains of."""
     program = TOOLS / f"docker-compose-{version}/docker-compose"
     if not os.access(program, os.X_OK):
         raise NotHere(f"docker-compose {version} is not in {TOOLS} (scripts/setup.sh stack)")
     result = subprocess.run(
         [str(program), "-f", str(file), *words],
-        capture_output=True, text=True, check=False, env=_environment(settings), timeout=60,
+        capture_output=True, text=True, check=False, env=_environment(settings or {}), timeout=60,
     )  # fmt: skip
     if result.returncode != 0:
         raise AssertionError(f"compose {version} {' '.join(words)}: {result.stderr.strip()}")
@@ -45,7 +45,7 @@ def compose(version: str, *words: str, file: Path = FILE, **settings: str) -> st
 @functools.cache
 def _config(version: str, profiles: str, images: str, more: tuple[tuple[str, str], ...]) -> dict[str, Any]:
     settings = {"COMPOSE_PROFILES": profiles, "ERLMCP_IMAGES": images} | dict(more)
-    printed = compose(version, "config", "--format", "json", **settings)
+    printed = compose(version, "config", "--format", "json", settings=settings)
     # It prints a file that compose could read again: a dollar is written as two.
     return json.loads(printed.replace("$$", "$"))  # type: ignore[no-any-return]
 

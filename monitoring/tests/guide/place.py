@@ -83,7 +83,7 @@ class Place:
         if done.returncode != 0:
             raise AssertionError(done.stderr)
         services = json.loads(done.stdout)["services"]
-        return {service["container_name"]: service for service in services.values()}
+        return {service["container_name"]: service for service in services.values() if "container_name" in service}
 
     def understood(self, command: str) -> None:
         """Compose takes the command; only the engine is missing."""

@@ -26,6 +26,16 @@ def index(rules: list[Rule]) -> str:
         "A page for each alert: what it means, how to look, what to do, when to escalate. `runbook_url` in a notification leads here.",
         "`monitoring/tests/rules/run.sh --write` makes this list from the rules.",
         "",
+        "PromQL goes into http://localhost:9090 or Grafana's *Explore*, LogQL into *Explore*. Commands are written for the machine on",
+        "which the stack's containers run. Elsewhere:",
+        "",
+        "| in a page | with `--native` | on Kubernetes |",
+        "|---|---|---|",
+        "| `docker logs erlmcp-loki` | `scripts/deploy-monitoring.sh logs loki --native` | `kubectl -n erlmcp-monitoring logs -l app.kubernetes.io/name=loki` |",
+        "| `http://localhost:9090` | the same | after `kubectl -n erlmcp-monitoring port-forward service/prometheus 9090` |",
+        "| `http://erlmcp:8080` | where your node listens | after `kubectl -n erlmcp port-forward service/erlmcp 8080` |",
+        "| `docker logs erlmcp` | your node's log | `kubectl -n erlmcp logs` and the pod |",
+        "",
     ]
     for file in dict.fromkeys(rule.file for rule in rules):
         lines += [f"## {file.stem}", "", "| alert | | severity | team | says |", "|---|---|---|---|---|"]

@@ -68,7 +68,7 @@ def windows(now: int) -> dict[str, Window]:
     }
 
 
-def write(data: Path, work: Path, found: dict[str, Window], late: int) -> int:
+def write(data: Path, found: dict[str, Window], late: int) -> int:
     """Blocks into a data folder of Prometheus. `late` shifts the scrapes; the number of blocks."""
     promtool = find("prometheus", "2.53.3", "promtool")
     starts = sorted({start for window in found.values() for start in window.blocks})
@@ -78,10 +78,12 @@ def write(data: Path, work: Path, found: dict[str, Window], late: int) -> int:
         lines += [f"{COUNTER}{LABELS} {RATE * (at + late - starts[0])} {at + late}" for at in times]
         lines.append(f"# TYPE {GAUGE} gauge")
         lines += [f"{GAUGE}{LABELS} {PEAK if at % HOUR == 30 * 60 else BASE} {at + late}" for at in times]
-        text = work / "history.om"
+        text = data / "history.om"
         text.write_text("\n".join([*lines, "# EOF", ""]))
-        words = [promtool, "tsdb", "create-blocks-from", "--max-block-duration=6h", "-q", "openmetrics", text, data]
+        words: list[str | Path] = [promtool, "tsdb", "create-blocks-from", "--max-block-duration=6h", "-q", "openmetrics"]
+        words += [text, data]
         subprocess.run(words, check=True, stdout=subprocess.DEVNULL)
+        text.unlink()
     return len(starts)
 
 

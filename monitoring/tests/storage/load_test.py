@@ -86,6 +86,7 @@ class LoadGenerator(unittest.TestCase):
         scene = scale.Scene(self.folder, self.template, NODES)
         try:
             scene.wait()
+            wait_for("Prometheus' own figures", lambda: scene.client.value(scale.QUERIES["series"]), 60)
             wait_for("rates", lambda: scene.client.value("sum(job:erlmcp_requests:rate5m)"), 60)
             row = scale.figures(scene, 60)
         finally:

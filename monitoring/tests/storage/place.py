@@ -1,5 +1,6 @@
 """Where this part runs: the stack's names and paths (lib/namespace.py), and what only this part has."""
 
+import atexit
 import os
 import shutil
 import subprocess
@@ -43,5 +44,17 @@ def enter() -> Path:
         text = subprocess.run([script, *words], check=True, capture_output=True, text=True).stdout
         (config / f"{name}.yml").write_text(text)
     namespace.bind(config, CONFIG)
-    SECOND_DATA.mkdir()
+    # On disk: chunk files are allocated in full, and memory would have to be cleared.
+    (ROOT / "_build").mkdir(exist_ok=True)
+    disk = Path(tempfile.mkdtemp(prefix="test-storage-", dir=ROOT / "_build"))
+    atexit.register(shutil.rmtree, disk, ignore_errors=True)
+    for place in (PROMETHEUS_DATA, SECOND_DATA, THANOS):
+        place.mkdir(exist_ok=True)
+        kept = disk / place.name
+        kept.mkdir()
+        namespace.bind(kept, place)
+    # Each node compiles the demo, and several may be starting in their namespaces.
+    compiled = ROOT / "examples/demo/ebin"
+    compiled.mkdir(exist_ok=True)
+    namespace.mount("tmpfs", compiled, "tmpfs")
     return folder

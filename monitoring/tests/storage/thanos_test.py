@@ -1,6 +1,8 @@
 """Thanos by the flags of its README: two Prometheus, their blocks, the three retentions."""
 
+import contextlib
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -9,6 +11,7 @@ import unittest
 import urllib.error
 import urllib.parse
 import urllib.request
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -52,8 +55,12 @@ class Setting:
 
     def start(self) -> None:
         """Until all are ready."""
-        for number, data in ((1, place.PROMETHEUS_DATA), (2, place.SECOND_DATA)):
-            self.blocks = history.write(data, self.folder, self.windows, late=7 * (number - 1))
+        folders = {1: place.PROMETHEUS_DATA, 2: place.SECOND_DATA}
+        with ThreadPoolExecutor() as pool:
+            late = {number: 7 * (number - 1) for number in folders}
+            made = [pool.submit(history.write, data, self.windows, late[number]) for number, data in folders.items()]
+            [self.blocks] = {one.result() for one in made}
+        for number, data in folders.items():
             self.prometheus(number, data)
         for number in (1, 2):
             self.ready(f"prometheus-{number}", f"127.0.0.{number}:9090")
@@ -195,9 +202,6 @@ class Thanos(unittest.TestCase):
                 self.assertAlmostEqual(value(rate, at, **raw) or 0, history.RATE, delta=0.01)
                 self.assertEqual(value(f"count({history.COUNTER})", at, **raw), 1)
                 self.assertEqual(value(f"count({history.COUNTER})", at, **raw, dedup="false"), 2)
-        live = 'count(up{job="prometheus"})'
-        wait_for("a live sample of both", lambda: value(live, dedup="false") == 2, 60)
-        self.assertEqual(value(live), 1)
 
     def test_3_one_query_over_store_and_sidecar(self) -> None:
         """A range from before what the sidecars serve up to now."""
@@ -307,3 +311,24 @@ class Thanos(unittest.TestCase):
             with sidecar:
                 self.assertNotEqual(sidecar.process.wait(30), 0)
                 self.assertIn("Compaction needs to be disabled", sidecar.tail())
+
+    def test_8_the_other_bucket(self) -> None:
+        """The README's S3 is understood; it cannot be reached from here."""
+        [text] = re.findall(r"(?ms)^```yaml\n(.*?)^```$", README.read_text())
+        environment = {**os.environ, "AWS_ACCESS_KEY_ID": "x", "AWS_SECRET_ACCESS_KEY": "x"}
+        for wrong in (False, True):
+            config = text.replace("sse_config", "sse_conf") if wrong else text
+            words = [str(find("thanos", THANOS)), "tools", "bucket", "ls", f"--objstore.config={config}"]
+            with Program("thanos-tools", words, self.folder / "tools.log", environment) as program:
+                # It tries again and again to find the host, or says at once what it does not know.
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    program.process.wait(10 if wrong else 3)
+                said = program.tail()
+            self.assertEqual("sse_conf not found" in said, wrong, said)
+            self.assertEqual("unmarshal errors" in said, wrong, said)
+
+    def test_9_what_is_measured_now(self) -> None:
+        """By the sidecars, at once: no block has it yet."""
+        live = 'count(up{job="prometheus"})'
+        wait_for("a live sample of both", lambda: value(live, dedup="false") == 2, 60)
+        self.assertEqual(value(live), 1)

@@ -54,6 +54,8 @@ class Cases(unittest.TestCase):
     loki: ClassVar[str]
     prometheus: ClassVar[str]
     scene: ClassVar[Scene]
+    # Why there are no records by OTLP in Loki: of 2.9 a current Collector cannot make use.
+    no_records: ClassVar[str] = ""
 
     @classmethod
     def setUpClass(cls) -> None:
@@ -67,6 +69,11 @@ class Cases(unittest.TestCase):
     @classmethod
     def tearDownClass(cls) -> None:
         cls.scene.stop()
+
+    def with_records(self) -> None:
+        """For a test of records by OTLP."""
+        if self.no_records:
+            self.skipTest(self.no_records)
 
     def tearDown(self) -> None:
         self.scene.look()
@@ -123,6 +130,7 @@ class Cases(unittest.TestCase):
 
     def test_06_records_by_otlp(self) -> None:
         """Can be asked for as the lines of the file are."""
+        self.with_records()
         trace = senders.new_id(16)
         self.assertEqual(senders.record("it broke", trace).status, 200)
         found = soon("the record", lambda: readers.lines(f'{{job="{senders.SERVICE}"}} |= "{trace}"'))
@@ -166,7 +174,8 @@ class Cases(unittest.TestCase):
         """The derived field of Grafana's data source, on lines of both ways."""
         field = data_sources()["loki"]["jsonData"]["derivedFields"][0]
         self.assertEqual(field["datasourceUid"], "jaeger")
-        for query in ('{job="erlmcp", filename!=""}', '{job="erlmcp", filename=""}'):
+        ways = ['{job="erlmcp", filename!=""}', '{job="erlmcp", filename=""}']
+        for query in ways[:1] if self.no_records else ways:
             with self.subTest(query):
                 line = next(line for line in readers.lines(query, limit=500) if line.field("trace_id"))
                 match = re.search(field["matcherRegex"], line.text)
@@ -329,6 +338,7 @@ class Cases(unittest.TestCase):
 
     def test_33_what_loki_refuses(self) -> None:
         """A record of last month: both count it, and others go on."""
+        self.with_records()
         exporter = {"0.87.0": "loki"}.get(self.collector, "otlphttp/loki")
         self.scene.as_shipped()
         self.assertEqual(senders.record("too late", senders.new_id(16), days=30).status, 200)

@@ -3,6 +3,7 @@
 from typing import ClassVar
 
 from cases import Cases
+from programs import NotHere, find
 
 
 class CurrentTest(Cases):
@@ -13,6 +14,14 @@ class CurrentTest(Cases):
     prometheus: ClassVar[str] = "3.5.3"
     # What the sender is to try again.
     refusal: ClassVar[set[int]] = {503}
+
+    @classmethod
+    def setUpClass(cls) -> None:
+        try:
+            find("loki", cls.loki)
+        except NotHere as missing:
+            cls.loki, cls.no_records = "2.9.3", str(missing)
+        super().setUpClass()
 
 
 del Cases

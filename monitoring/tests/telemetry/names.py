@@ -18,6 +18,7 @@ def listed(job: str, collector: str) -> dict[str, frozenset[str]]:
         elif line.startswith(ELSEWHERE):
             counts = False
         elif line and not line.startswith("#") and counts:
-            name, *labels = line.split()
+            # What a target says of job and instance, Prometheus calls exported_.
+            name, *labels = [word.removeprefix("exported_") for word in line.split()]
             found[name] = found.get(name, frozenset()) | frozenset(labels)
     return found

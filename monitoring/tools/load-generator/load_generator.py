@@ -157,6 +157,9 @@ class Nodes:
                 self.answered += 1
         except (asyncio.IncompleteReadError, asyncio.LimitOverrunError, TimeoutError, OSError, IndexError):
             pass
+        except asyncio.CancelledError:
+            # The end of all: asyncio would complain of each connection that is cut.
+            pass
         finally:
             writer.close()
 
