@@ -17,6 +17,7 @@ from typing import Any, ClassVar
 
 import history
 import place
+import shared
 from programs import ROOT, NotHere, Program, find, wait_for
 from prometheus import Client
 
@@ -31,9 +32,7 @@ AT_ONCE = ["--delete-delay=0s", "--consistency-delay=0s"]
 
 def flags(service: str) -> list[str]:
     """As the README has them."""
-    found = re.search(rf"^```flags {service}\n(.*?)^```$", README.read_text(), re.MULTILINE | re.DOTALL)
-    assert found, service
-    return found[1].split()
+    return shared.flags(README, service)
 
 
 def yaml_blocks() -> list[str]:
