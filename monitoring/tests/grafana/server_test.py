@@ -216,7 +216,9 @@ class Server(unittest.TestCase):
         status, answer = ask("/api/admin/users", body=viewer)
         self.assertEqual(200, status, answer)
         self.assertEqual(200, ask("/api/dashboards/uid/erlmcp-overview", user="viewer")[0])
-        self.assertEqual(403, ask("/api/datasources", user="viewer")[0])
+        source = {"name": "Mine", "type": "prometheus", "url": "http://elsewhere", "access": "proxy"}
+        self.assertEqual(403, ask("/api/datasources", user="viewer", body=source)[0])
+        self.assertEqual(403, ask("/api/datasources/uid/prometheus", user="viewer", method="DELETE")[0])
         new = {"dashboard": {"title": "Mine", "panels": []}}
         self.assertEqual(403, ask("/api/dashboards/db", user="viewer", body=new)[0])
         self.assertEqual(403, ask("/api/admin/users", user="viewer", body={**viewer, "login": "more"})[0])
