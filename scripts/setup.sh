@@ -182,7 +182,7 @@ group_stack() {
     say "going on without some of the stack's programs"
   # Wants Go. In a cache of .tools they are found again.
   "$here/scripts/fetch-go.sh" loki=2.9.3 promtail=2.9.3 jaeger=1.50.0 thanos=0.32.5 \
-    otelcol=0.87.0 otelcol=0.152.1 loki=3.7.8 grafana=10.0.0 ||
+    otelcol=0.87.0 otelcol=0.152.1 grafana=10.0.0 ||
     say "going on without some of Loki, Promtail, Jaeger, Thanos, the Collector and Grafana"
   "$here/scripts/fetch-checkers.sh" ||
     say "going on without kustomize, actionlint and the definitions of the Prometheus operator"

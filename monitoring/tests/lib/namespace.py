@@ -142,6 +142,10 @@ def _files() -> None:
             bind(MONITORING / folder, place, read_only=True)
     for place in DATA:
         Path(place).mkdir(parents=True, exist_ok=True)
+    # The demo's run.sh compiles into this; two namespaces at a time are not to meet in it.
+    compiled = ROOT / "examples/demo/ebin"
+    compiled.mkdir(exist_ok=True)
+    mount("tmpfs", compiled, "tmpfs")
 
 
 def enter() -> None:

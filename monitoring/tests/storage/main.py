@@ -23,7 +23,7 @@ SIDE_BY_SIDE = 3
 LIMIT_SECONDS = 300
 LINE = re.compile(rb"(?m)^storage: (\d+) passed, (\d+) failed, (\d+) skipped$")
 # The longest first.
-TESTS = ("thanos", "docs", "victoria_metrics", "elasticsearch", "maintenance", "load")
+TESTS = ("docs", "load", "thanos", "victoria_metrics", "elasticsearch", "maintenance")
 
 
 def inside(name: str) -> int:

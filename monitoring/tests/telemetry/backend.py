@@ -37,7 +37,8 @@ class Backend:
         config = Path("/tmp/backend.yaml")
         config.write_text(RECEIVE.replace("METRICS", METRICS[version == "0.87.0"]), encoding="ascii")
         self.environment = {"ERLMCP_BACKEND_ENDPOINT": f"{ADDRESS}:4317"}
-        self._program = Program("backend", [find("otelcol", version), f"--config={config}"], Path("/tmp/logs/backend.log"))
+        command = [find("otelcol", version), f"--config={config}"]
+        self._program = Program("backend", command, Path("/tmp/logs/backend.log"))
 
     def __enter__(self) -> Self:
         self._program.wait_until_answers(OWN)

@@ -29,12 +29,14 @@ class CollectorFiles(unittest.TestCase):
     """otel/."""
 
     def _validate(self, version: str, *names: str) -> None:
+        base = COLLECTOR if version == "0.87.0" else COLLECTOR_CURRENT
+        self._run(version, base, *(self._option(name) for name in names))
+
+    def _run(self, version: str, *files: str) -> None:
         try:
             program = find("otelcol", version)
         except NotHere as missing:
             raise unittest.SkipTest(str(missing)) from missing
-        base = COLLECTOR if version == "0.87.0" else COLLECTOR_CURRENT
-        files = [base, *(self._option(name) for name in names)]
         done = subprocess.run(
             [str(program), "validate", *(f"--config={path}" for path in files)],
             capture_output=True,
@@ -43,7 +45,7 @@ class CollectorFiles(unittest.TestCase):
             timeout=60,
             env={**os.environ, **ENVIRONMENT},
         )
-        self.assertEqual(done.returncode, 0, f"{names}: {done.stderr}")
+        self.assertEqual(done.returncode, 0, f"{files}: {done.stderr}")
 
     @staticmethod
     def _option(name: str) -> str:
@@ -60,6 +62,14 @@ class CollectorFiles(unittest.TestCase):
     def test_validate_on_a_current_version(self) -> None:
         """The same."""
         self._all("0.152.1")
+
+    def test_the_readmes_filelog(self) -> None:
+        """What is said to come after Promtail is valid."""
+        text = (MONITORING / "loki/README.md").read_text(encoding="utf-8")
+        block = next(part for part in text.split("```") if part.startswith("yaml\nreceivers:"))
+        copy = Path("/tmp/option-filelog.yaml")
+        copy.write_text(block.removeprefix("yaml"), encoding="utf-8")
+        self._run("0.152.1", COLLECTOR_CURRENT, str(copy))
 
     def _all(self, version: str) -> None:
         self.assertEqual(
@@ -92,7 +102,7 @@ class CollectorFiles(unittest.TestCase):
         self.assertEqual(json.dumps(old, sort_keys=True), json.dumps(new, sort_keys=True))
 
     def test_pipelines(self) -> None:
-        """The memory limiter is first in each, of the options too, and nothing in a way to a queue is kept in memory."""
+        """The memory limiter is first in each, and nothing on a way to a queue is kept in memory."""
         files = [OTEL / "collector-config.yaml", *(OTEL / f"options/{name}.yaml" for name in OPTIONS)]
         for path in files:
             for name, pipeline in load(path)["service"]["pipelines"].items():
@@ -141,7 +151,7 @@ class LogFiles(unittest.TestCase):
         self._check("promtail", "2.9.3", "-config.file=/etc/promtail/promtail-config.yml", "-check-syntax")
 
     def test_one_pipeline(self) -> None:
-        """Promtail cannot include a file: erlmcp-pipeline.yml, which the library's tests run, is in it word for word."""
+        """Promtail cannot include erlmcp-pipeline.yml, which the library's tests run: it is in it word for word."""
         shipped = load(PIPELINE)["pipeline_stages"]
         jobs = {job["job_name"]: job for job in load(MONITORING / "promtail/promtail-config.yml")["scrape_configs"]}
         self.assertEqual(jobs["erlmcp"]["pipeline_stages"], shipped)

@@ -11,13 +11,14 @@ from typing import Any
 
 JAEGER = "http://jaeger:16686"
 LOKI = "http://loki:3100"
+OPENMETRICS = "application/openmetrics-text;version=1.0.0,text/plain;version=0.0.4;q=0.5"
 SAMPLE = re.compile(r"^([a-zA-Z_:][a-zA-Z0-9_:]*)(?:\{(.*?)\})? (\S+)")
 LABEL = re.compile(r'([a-zA-Z_][a-zA-Z0-9_]*)="((?:[^"\\]|\\.)*)"')
 
 
-def text(url: str) -> str:
+def text(url: str, accept: str = "*/*") -> str:
     """The body of a GET."""
-    with urllib.request.urlopen(url, timeout=20) as response:
+    with urllib.request.urlopen(urllib.request.Request(url, headers={"Accept": accept}), timeout=20) as response:
         return str(response.read().decode())
 
 
@@ -82,9 +83,9 @@ def streams(matcher: str) -> list[dict[str, str]]:
 
 
 def samples(url: str) -> list[tuple[str, dict[str, str], float]]:
-    """A scrape: name, labels, value."""
+    """A scrape, in the format that Prometheus asks for."""
     found = []
-    for line in text(url).splitlines():
+    for line in text(url, OPENMETRICS).splitlines():
         if match := SAMPLE.match(line):
             found.append((match[1], dict(LABEL.findall(match[2] or "")), float(match[3])))
     return found

@@ -72,7 +72,8 @@ class Scene:
         self.services = Services(LOGS)
         self.prometheus = Client("prometheus:9090")
         # As loki/README.md has it for Loki 3.
-        loki_more = [] if loki.startswith("2.") else ["-distributor.otlp.default_resource_attributes_as_index_labels=job"]
+        of_loki_3 = ["-distributor.otlp.default_resource_attributes_as_index_labels=job"]
+        loki_more = [] if loki.startswith("2.") else of_loki_3
         self.collector = services.collector(collector)
         wanted = {
             "loki": services.loki(loki, *loki_more),
@@ -103,10 +104,12 @@ class Scene:
             shutil.copy(folder / "available/jaeger.yml", folder / "jaeger-1.yml")
             namespace.bind(folder, "/etc/prometheus/targets", read_only=True)
             secrets.mkdir()
-            (secrets / "backend_authorization").write_text("Bearer of-the-test\n", encoding="ascii")
+            (secrets / "backend_authorization").write_text("Bearer of-the-test", encoding="ascii")
             namespace.bind(secrets, "/etc/otelcol/secrets", read_only=True)
 
-    def instead(self, *options: str, files: tuple[Path, ...] = (), environment: dict[str, str] | None = None) -> Program:
+    def instead(
+        self, *options: str, files: tuple[Path, ...] = (), environment: dict[str, str] | None = None
+    ) -> Program:
         """The Collector anew with options, and with files of the test merged over them."""
         service = services.collector(self.version, *options)
         arguments = [*service.arguments, *(f"--config={path}" for path in files)]
