@@ -27,7 +27,7 @@ LIMIT_SECONDS = 300
 CLEAN_UP_SECONDS = 15
 LINE = re.compile(rb"(?m)^storage: (\d+) passed, (\d+) failed, (\d+) skipped$")
 # The longest first.
-TESTS = ("docs", "load", "thanos", "victoria_metrics", "elasticsearch", "maintenance")
+TESTS = ("docs", "load", "thanos", "victoria_metrics", "elasticsearch", "maintenance", "options")
 
 
 def inside(name: str) -> int:
