@@ -19,7 +19,6 @@ programs:
   node_exporter
   blackbox_exporter
   victoria-metrics   victoria-metrics, vmagent, vmalert, vmauth
-  kubectl            Kubernetes' client
   etcd               the store of Kubernetes' API server
   docker-compose     the plugin, which also runs alone: no engine, no service
   busybox            static: what small images have for a shell and wget
@@ -50,7 +49,6 @@ packages() { # PROGRAM
     blackbox_exporter) echo 'prometheus-blackbox-exporter' ;;
     victoria-metrics) echo 'victoria-metrics vmagent? vmalert? vmauth?' ;;
     etcd) echo 'etcd-server' ;;
-    kubectl) echo 'kubernetes-client' ;;
     docker-compose) echo 'docker-compose' ;;
     busybox) echo 'busybox-static' ;;
     *) return 1 ;;

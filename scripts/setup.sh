@@ -15,6 +15,7 @@ groups:
           OTLP collectors, Chromium, Elixir        (make test)
   stack   Alertmanager, exporters, VictoriaMetrics,
           Loki, Promtail, Jaeger, Thanos, Collectors,
+          kustomize, actionlint, etcd, dnsmasq,
           Grafana's npm packages                   (make stack-test)
   bench   prometheus.erl, the rival in the benches, and the Collector (make bench)
   lint    shellcheck, shfmt                        (make lint)

@@ -14,7 +14,7 @@ program_names() { # SERVICE
     jaeger) echo jaeger jaeger-all-in-one ;;
     victoria-metrics) echo victoria-metrics victoria-metrics-prod ;;
     thanos-*) echo thanos ;;
-    grafana) echo grafana-server ;;
+    grafana) echo grafana grafana-server ;;
     elasticsearch | kibana) ;;
     erlmcp) ;;
   esac
@@ -87,7 +87,7 @@ command=()
 # Sets `command`, with what it finds in its environment in front; fails and says
 # in `missing` why the service is left out.
 native_command() { # SERVICE
-  local program address
+  local program address home
   address=$(native_address "$1")
   missing='' command=()
   case $1 in
@@ -166,10 +166,15 @@ native_command() { # SERVICE
       command=(/usr/bin/env GF_PATHS_DATA=/var/lib/grafana GF_PATHS_PLUGINS=/var/lib/grafana/plugins
         GF_PATHS_PROVISIONING=/etc/grafana/provisioning GF_PATHS_LOGS=/var/lib/grafana/log
         GF_SERVER_HTTP_ADDR=127.0.0.1 GF_LOG_MODE=console
-        GF_SECURITY_ADMIN_PASSWORD__FILE=/var/lib/grafana/admin-password
-        GF_SECURITY_SECRET_KEY__FILE=/var/lib/grafana/secret-key
+        "GF_SECURITY_ADMIN_PASSWORD=\$__file{/var/lib/grafana/admin-password}"
+        "GF_SECURITY_SECRET_KEY=\$__file{/var/lib/grafana/secret-key}"
         GF_ANALYTICS_REPORTING_ENABLED=false GF_ANALYTICS_CHECK_FOR_UPDATES=false
-        "$program" -homepath "${GRAFANA_HOME:-/usr/share/grafana}")
+        "$program")
+      # From 10 on one program; a package's files are in /usr/share.
+      if [ "${program##*/}" = grafana ]; then command+=(server); fi
+      home=${program%/*}/home
+      [ -d "$home" ] || home=/usr/share/grafana
+      command+=(--homepath "${GRAFANA_HOME:-$home}")
       ;;
   esac
 }

@@ -275,20 +275,19 @@ class Secrets(unittest.TestCase):
     """Files, and none in the checkout."""
 
     def test_no_value_in_the_environment(self) -> None:
-        """Names that end on __FILE or name a file are what is allowed."""
+        """A path, or Grafana's words for the content of a file, are what is allowed."""
         for name, service in rendered.services().items():
             for key, value in (service.get("environment") or {}).items():
                 if re.search("PASSWORD|TOKEN|SECRET|CREDENTIAL", key):
                     with self.subTest(service=name, key=key):
-                        self.assertTrue(value.startswith("/"), "a value instead of a file")
+                        self.assertRegex(value, r"^(/|\$__file\{/)", "a value instead of a file")
 
     def test_grafana(self) -> None:
         """No default password: both are made at the first start."""
         grafana = rendered.services()["grafana"]
         environment = grafana["environment"]
-        self.assertEqual(environment["GF_SECURITY_ADMIN_PASSWORD__FILE"], "/var/lib/grafana/admin-password")
-        self.assertEqual(environment["GF_SECURITY_SECRET_KEY__FILE"], "/var/lib/grafana/secret-key")
-        self.assertNotIn("GF_SECURITY_ADMIN_PASSWORD", environment)
+        self.assertEqual(environment["GF_SECURITY_ADMIN_PASSWORD"], "$__file{/var/lib/grafana/admin-password}")
+        self.assertEqual(environment["GF_SECURITY_SECRET_KEY"], "$__file{/var/lib/grafana/secret-key}")
         self.assertIn("grafana-init", grafana["depends_on"])
         for key in ("GF_USERS_ALLOW_SIGN_UP", "GF_AUTH_ANONYMOUS_ENABLED", "GF_ANALYTICS_REPORTING_ENABLED"):
             self.assertEqual(environment[key], "false")

@@ -37,7 +37,7 @@ SCRAPE = 5.0
 
 # Panels without data in this test, and why. A query of a panel is named by its letter.
 EMPTY = {
-    "erlmcp-overview / Warnings and errors": "Loki is not to be had here",
+    "erlmcp-overview / Warnings and errors": "there is no Loki here: tests/grafana asks one",
     "erlmcp-performance / Requests, before / B": "the data are some minutes old, not a day",
     "erlmcp-performance / Requests, before / C": "the data are some minutes old, not a week",
     "erlmcp-performance / P99, before / B": "the data are some minutes old, not a day",

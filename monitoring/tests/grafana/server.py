@@ -24,7 +24,7 @@ def settings() -> dict[str, str]:
     """The environment in the compose file, its variables not set."""
     compose = yaml.safe_load((MONITORING / "docker/docker-compose.monitoring.yml").read_text(encoding="utf-8"))
     given = compose["services"]["grafana"]["environment"]
-    return {name: re.sub(r"\$\{\w+:-([^}]*)\}", r"\1", value) for name, value in given.items()}
+    return {name: re.sub(r"\$\{\w+:-([^}]*)\}", r"\1", value).replace("$$", "$") for name, value in given.items()}
 
 
 def grafana() -> Service:

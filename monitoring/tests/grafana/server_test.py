@@ -143,7 +143,7 @@ class Server(unittest.TestCase):
         self.assertEqual("custom", wait_for("the dashboard", found, 60, pause=1)["folderTitle"])
 
     def test_panels_have_data(self) -> None:
-        """Each panel's queries of Prometheus, by Grafana's own plugin."""
+        """Each panel's queries, by Grafana's own plugins."""
         client = Client("prometheus:9090")
         wait_for(
             "a recorded rate",
@@ -154,30 +154,29 @@ class Server(unittest.TestCase):
         now = time.time()
         span = rules_of_grafana.Span(now - 900, now, 15)
         values = {
-            "datasource": "prometheus", "logs": "loki", "job": "erlmcp", "instance": ".*", "environment": "production",
+            "datasource": "prometheus", "loki": "loki", "job": "erlmcp", "instance": ".*", "environment": "production",
         }  # fmt: skip
         asked = empty = 0
         for target in boards.targets():
-            if target.is_log:
-                continue
-            expr = rules_of_grafana.replaced(target.expr, values, span)
+            uid = "loki" if target.is_log else "prometheus"
             query = {
                 **target.query,
                 "refId": "A",
-                "datasource": {"uid": "prometheus"},
-                "expr": expr,
+                "datasource": {"uid": uid},
+                "expr": rules_of_grafana.replaced(target.expr, values, span),
                 "intervalMs": 15000,
                 "maxDataPoints": 600,
             }
             body = {"queries": [query], "from": str(int(span.start * 1000)), "to": str(int(now * 1000))}
             with self.subTest(str(target)):
                 status, answer = ask("/api/ds/query", body=body)
-                self.assertEqual(200, status, f"{answer}\n{expr}")
+                self.assertEqual(200, status, f"{answer}\n{query['expr']}")
                 result = answer["results"]["A"]
                 self.assertNotIn("error", result)
-                asked += 1
-                frames = result.get("frames", [])
-                empty += not any(column for frame in frames for column in frame["data"]["values"])
+                found = any(column for frame in result.get("frames", []) for column in frame["data"]["values"])
+                asked, empty = asked + 1, empty + (not found)
+                # The demo refuses and fails some requests, and says so in its log.
+                self.assertTrue(found or not target.is_log)
         # Which query may be empty is what tests/dashboards looks at, on two nodes with faults.
         self.assertGreater(asked, 150)
         self.assertLess(empty, asked / 2)
@@ -217,7 +216,9 @@ class Server(unittest.TestCase):
         status, answer = ask("/api/admin/users", body=viewer)
         self.assertEqual(200, status, answer)
         self.assertEqual(200, ask("/api/dashboards/uid/erlmcp-overview", user="viewer")[0])
-        self.assertEqual(403, ask("/api/datasources", user="viewer")[0])
+        source = {"name": "Mine", "type": "prometheus", "url": "http://elsewhere", "access": "proxy"}
+        self.assertEqual(403, ask("/api/datasources", user="viewer", body=source)[0])
+        self.assertEqual(403, ask("/api/datasources/uid/prometheus", user="viewer", method="DELETE")[0])
         new = {"dashboard": {"title": "Mine", "panels": []}}
         self.assertEqual(403, ask("/api/dashboards/db", user="viewer", body=new)[0])
         self.assertEqual(403, ask("/api/admin/users", user="viewer", body={**viewer, "login": "more"})[0])

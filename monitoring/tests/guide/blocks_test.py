@@ -271,13 +271,34 @@ class GuideTest(unittest.TestCase):
         """The container has this name."""
         self.assertIn(block.text.split()[-1], self.place.stack())
 
-    def block_24(self, _block: Block) -> None:
-        """Wants credentials."""
+    def block_24(self, block: Block) -> None:
+        """Wants credentials, and answers with them."""
         self.departs("curl -f http://localhost:3000/api/datasources")
+        self.assertIn("401", self._refused(block.text.strip()))
+        sources = json.loads(self._grafana(block.text.strip()))
+        self.assertLessEqual({"prometheus", "loki", "jaeger"}, {source["uid"] for source in sources})
 
-    def block_25(self, _block: Block) -> None:
-        """There is no such GET."""
+    def block_25(self, block: Block) -> None:
+        """There is no such GET; there are two others."""
         self.departs("curl -f http://localhost:3000/api/dashboards")
+        self.assertIn("404", self._refused(self._with_password(block.text.strip())))
+        search = "curl -f 'http://localhost:3000/api/search?type=dash-db'"
+        self.assertIn("erlmcp-overview", {board["uid"] for board in json.loads(self._grafana(search))})
+        self._grafana("curl -f http://localhost:3000/api/dashboards/uid/erlmcp-overview")
+
+    def _refused(self, command: str) -> str:
+        if not self.place.has_grafana():
+            self.skipTest("no Grafana server here (scripts/setup.sh stack)")
+        done = self.place.run(command)
+        self.assertNotEqual(0, done.returncode, command)
+        return done.stderr
+
+    def _with_password(self, command: str) -> str:
+        password = (FOLDER / "state/data/grafana/admin-password").read_text(encoding="ascii").strip()
+        return command.replace("curl -f", f"curl -f -sS -u admin:{password}")
+
+    def _grafana(self, command: str) -> str:
+        return self.place.works(self._with_password(command))
 
     def block_26(self, block: Block) -> None:
         """The container has this name."""
@@ -298,8 +319,7 @@ class GuideTest(unittest.TestCase):
             elif command.startswith("nc"):
                 port = command.split()[-1]
                 self.assertIn(port, published)
-                # Grafana is not to be had here.
-                if port != GUIDE_PORTS["erlmcp-grafana"]:
+                if port != GUIDE_PORTS["erlmcp-grafana"] or self.place.has_grafana():
                     self.place.works(command)
             else:
                 answer = json.loads(self.place.works(command.replace("curl", "curl -sS")))

@@ -10,7 +10,7 @@ from typing import Any
 
 from demo import build
 from namespace import ROOT
-from programs import TOOLS, Program, find, wait_for
+from programs import TOOLS, NotHere, Program, find, wait_for
 
 HERE = Path(__file__).resolve().parent
 URL = "https://github.com/your-org/erlmcp.git"
@@ -84,6 +84,14 @@ class Place:
             raise AssertionError(done.stderr)
         services = json.loads(done.stdout)["services"]
         return {service["container_name"]: service for service in services.values() if "container_name" in service}
+
+    @staticmethod
+    def has_grafana() -> bool:
+        """Whether there is a server for the stack to start."""
+        try:
+            return bool(find("grafana", "10.0.0"))
+        except NotHere:
+            return False
 
     def understood(self, command: str) -> None:
         """Compose takes the command; only the engine is missing."""

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import rendered
 import yaml
+from programs import NotHere
 from rendered import KUBERNETES, MONITORING, OVERLAYS
 
 # Workload: where its files are in the container, and in monitoring/. As compose mounts them.
@@ -103,6 +104,17 @@ class Files(unittest.TestCase):
                 )
             kept = {path.relative_to(KUBERNETES) for path in (KUBERNETES / "operator/rules").iterdir()}
             self.assertEqual({path for path in made if path.parts[0] == "operator"}, kept)
+
+    def test_kubectl_makes_the_same(self) -> None:
+        """It has an older kustomize inside."""
+        try:
+            program = rendered.kubectl()
+        except NotHere as error:
+            self.skipTest(str(error))
+        for overlay in (*OVERLAYS, "operator"):
+            command = [program, "kustomize", KUBERNETES / overlay]
+            made = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120).stdout
+            self.assertEqual(made, rendered.build(KUBERNETES / overlay), overlay)
 
     def test_no_map_is_too_large(self) -> None:
         """kubectl apply without --server-side keeps a copy in an annotation: 256 KiB for all of them."""

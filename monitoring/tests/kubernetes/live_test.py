@@ -290,6 +290,7 @@ class Live(unittest.TestCase):
     def test_each_pod_is_scraped(self) -> None:
         """Two pods, then a third one, by DNS alone: TLS, the token, the health page."""
         self.program("prometheus")
+        wait_for("Prometheus", partial(is_up, "http://127.0.0.1:9090/-/ready"), 60)
         client = Client("127.0.0.1:9090")
 
         def up(job: str, metric: str = "up") -> set[str]:
@@ -323,7 +324,7 @@ class Live(unittest.TestCase):
 
     def test_rules_are_loaded(self) -> None:
         self.program("prometheus")
-        wait_for("Prometheus", partial(is_up, "http://127.0.0.1:9090/-/ready"), 30)
+        wait_for("Prometheus", partial(is_up, "http://127.0.0.1:9090/-/ready"), 60)
         groups = Client("127.0.0.1:9090").get("rules")["groups"]
         files = [
             *(ROOT / "monitoring/prometheus/rules").glob("*.yml"),

@@ -23,7 +23,7 @@ DIFFERENT_ARGUMENTS = {
     "node-exporter": {"*"},
 }
 DIFFERENT_ENVIRONMENT = {
-    "grafana": {"GF_SECURITY_ADMIN_PASSWORD__FILE", "GF_SECURITY_SECRET_KEY__FILE"},  # a Secret
+    "grafana": {"GF_SECURITY_ADMIN_PASSWORD", "GF_SECURITY_SECRET_KEY"},  # a Secret
     "prometheus": {"GOMEMLIMIT"},  # another limit
     "alertmanager": {"HTTPS_PROXY", "NO_PROXY"},  # a cluster's own matter
     "otel-collector": {"ERLMCP_BACKEND_ENDPOINT"},  # for an option

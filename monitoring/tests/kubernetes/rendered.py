@@ -44,10 +44,10 @@ def kustomize() -> Path:
 
 
 def kubectl() -> Path:
-    """Debian's, or the one on PATH."""
-    found = sorted(TOOLS.glob("kubectl-*/kubectl")) or [Path(p) for p in [shutil.which("kubectl")] if p]
+    """The one of scripts/fetch-apiserver.sh, or on PATH. Debian's want a newer C library, or are from 2021."""
+    found = sorted(TOOLS.glob("kubernetes-*/kubectl")) or [Path(p) for p in [shutil.which("kubectl")] if p]
     if not found:
-        raise NotHere(f"kubectl is not in {TOOLS} (scripts/setup.sh stack)")
+        raise NotHere(f"kubectl is neither in {TOOLS} (scripts/fetch-apiserver.sh) nor on PATH")
     return found[-1]
 
 

@@ -54,7 +54,7 @@ deploy() { run "$scripts/deploy-monitoring.sh" --native "$@"; }
   deploy start --profile jaeger --profile victoria-metrics --timeout 120
   ends_with 0
   for name in prometheus alertmanager loki promtail jaeger node-exporter; do says "ready     $name"; done
-  says "left out  grafana"
+  if ! compgen -G "$ERLMCP_TOOLS/grafana-*" >/dev/null; then says "left out  grafana"; fi
   # Nothing of the machine's own.
   [ ! -e /badger ] && [ ! -e /victoria-metrics-data ]
 }
@@ -78,9 +78,9 @@ deploy() { run "$scripts/deploy-monitoring.sh" --native "$@"; }
   run "$scripts/wait-for-services.sh" --native
   ends_with 0
   says "ready     loki"
-  run "$scripts/wait-for-services.sh" --native --timeout 1 grafana
+  run "$scripts/wait-for-services.sh" --native --timeout 1 kibana
   ends_with 1
-  says "FAILED    grafana: it has ended; look at: tail -n 50 $state/log/grafana.log"
+  says "FAILED    kibana: it has ended; look at: tail -n 50 $state/log/kibana.log"
 }
 
 @test "status tells number, time and readiness" {

@@ -19,7 +19,7 @@ USAGE
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 root=$(cd "$here/../../.." && pwd)
 export ERLMCP_TOOLS=${ERLMCP_TOOLS:-$root/.tools}
-all=(native usage deploy backup upgrade)
+all=(native usage deploy verify backup upgrade)
 [ $# -gt 0 ] || set -- "${all[@]}"
 for name in "$@"; do
   case $name in

@@ -15,6 +15,7 @@ from demo import Demo
 from programs import ROOT, NotHere, Program, find, wait_for
 from prometheus import Client
 from services import Services, alertmanager, prometheus
+from shared import flags
 
 DOCS = ROOT / "monitoring/docs"
 PAGES = ("sizing", "maintenance", "security", "cost")
@@ -73,7 +74,9 @@ class Pages(unittest.TestCase):
             "GIT_DIR": git.stdout.strip(),
             "GIT_WORK_TREE": str(ROOT),
         }
-        wait_for("samples", lambda: Client("prometheus:9090").value('up{job="erlmcp"}'), 40)
+        client = Client("prometheus:9090")
+        for metric in ('up{job="erlmcp"}', "prometheus_rule_group_last_duration_seconds"):
+            wait_for(metric, lambda metric=metric: client.value(f"count({metric})"), 60)  # type: ignore[misc]
 
     @classmethod
     def stop(cls) -> None:
@@ -220,3 +223,12 @@ class Pages(unittest.TestCase):
         names = {line.split()[1] for line in done.stdout.splitlines()}
         self.assertIn("go_info", names)
         self.assertFalse({"erlmcp_requests_total", "erlmcp_request_duration_seconds", "up"} & names)
+
+    def test_the_compose_file_has_the_same_flags(self) -> None:
+        """As the READMEs that these tests start the programs by."""
+        compose = yaml.safe_load((ROOT / "monitoring/docker/docker-compose.monitoring.yml").read_text())
+        names = {f"thanos-{part}": "thanos" for part in ("sidecar", "store", "query", "compactor")}
+        for service, folder in {**names, "victoria-metrics": "victoria-metrics"}.items():
+            words = [re.sub(r"\$\{\w+:-([^}]*)\}", r"\1", word) for word in compose["services"][service]["command"]]
+            with self.subTest(service):
+                self.assertEqual(sorted(words), sorted(flags(ROOT / f"monitoring/{folder}/README.md", service)))

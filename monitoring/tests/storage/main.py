@@ -3,9 +3,12 @@
 They wait most of the time, for scrapes and for rules.
 """
 
+import contextlib
 import importlib
 import os
 import re
+import signal
+import subprocess
 import sys
 import tempfile
 import time
@@ -21,13 +24,16 @@ from programs import Program  # noqa: E402
 
 SIDE_BY_SIDE = 3
 LIMIT_SECONDS = 300
+CLEAN_UP_SECONDS = 15
 LINE = re.compile(rb"(?m)^storage: (\d+) passed, (\d+) failed, (\d+) skipped$")
 # The longest first.
-TESTS = ("thanos", "docs", "victoria_metrics", "elasticsearch", "maintenance", "load")
+TESTS = ("docs", "load", "thanos", "victoria_metrics", "elasticsearch", "maintenance", "options")
 
 
 def inside(name: str) -> int:
-    """One module, here."""
+    """One module, here. Whoever waits for it may have been killed: then it ends by itself."""
+    signal.signal(signal.SIGALRM, lambda *_: sys.exit("not within its time"))
+    signal.alarm(LIMIT_SECONDS + CLEAN_UP_SECONDS)
     place.enter()
     return counting.run("storage", [importlib.import_module(f"{name}_test")])
 
@@ -36,7 +42,8 @@ def together(names: list[str]) -> int:
     """All of them; what each says when it has ended."""
     assert set(TESTS) == {path.stem.removesuffix("_test") for path in HERE.glob("*_test.py")}
     waiting, running, sums = list(names), dict[str, tuple[Program, float]](), [0, 0, 0]
-    with tempfile.TemporaryDirectory(prefix="erlmcp-storage-") as folder:
+    with tempfile.TemporaryDirectory(prefix="erlmcp-storage-") as folder, contextlib.ExitStack() as at_the_end:
+        at_the_end.callback(cut_short, running)
         while waiting or running:
             while waiting and len(running) < SIDE_BY_SIDE:
                 name = waiting.pop(0)
@@ -47,6 +54,8 @@ def together(names: list[str]) -> int:
                 late = time.monotonic() - began > LIMIT_SECONDS
                 if program.process.poll() is None and not late:
                     continue
+                if late:
+                    cut_short({name: running[name]})
                 del running[name]
                 program.stop()
                 for index, count in enumerate(ended(name, program, late)):
@@ -54,6 +63,15 @@ def together(names: list[str]) -> int:
     passed, failed, skipped = sums
     print(f"storage: {passed} passed, {failed} failed, {skipped} skipped", flush=True)
     return 1 if failed else 0
+
+
+def cut_short(running: dict[str, tuple[Program, float]]) -> None:
+    """Asks them to end and clean up: unshare takes no signal, what it has started does."""
+    for program, _ in running.values():
+        program.signal(signal.SIGTERM)
+    for program, _ in running.values():
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            program.process.wait(CLEAN_UP_SECONDS)
 
 
 def ended(name: str, program: Program, late: bool) -> tuple[int, int, int]:

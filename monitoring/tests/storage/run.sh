@@ -8,7 +8,8 @@ usage: monitoring/tests/storage/run.sh [TEST ...]
        monitoring/tests/storage/run.sh scale SECONDS NODES ...
        monitoring/tests/storage/run.sh bytes SECONDS RATE
 
-tests:  docs elasticsearch load maintenance thanos victoria_metrics (default: all)
+tests:  docs elasticsearch load maintenance options thanos victoria_metrics
+        (default: all)
 scale:  what so many simulated nodes cost a Prometheus on the shipped files, after
         so many seconds; a row for each number (monitoring/docs/sizing.md)
 

@@ -17,6 +17,7 @@ from typing import Any, ClassVar
 
 import history
 import place
+import shared
 from programs import ROOT, NotHere, Program, find, wait_for
 from prometheus import Client
 
@@ -31,9 +32,12 @@ AT_ONCE = ["--delete-delay=0s", "--consistency-delay=0s"]
 
 def flags(service: str) -> list[str]:
     """As the README has them."""
-    found = re.search(rf"^```flags {service}\n(.*?)^```$", README.read_text(), re.MULTILINE | re.DOTALL)
-    assert found, service
-    return found[1].split()
+    return shared.flags(README, service)
+
+
+def yaml_blocks() -> list[str]:
+    """Of the README."""
+    return re.findall(r"(?ms)^```yaml\n(.*?)^```$", README.read_text())
 
 
 def listening(words: list[str], address: str) -> list[str]:
@@ -314,7 +318,7 @@ class Thanos(unittest.TestCase):
 
     def test_8_the_other_bucket(self) -> None:
         """The README's S3 is understood; it cannot be reached from here."""
-        [text] = re.findall(r"(?ms)^```yaml\n(.*?)^```$", README.read_text())
+        [text] = [block for block in yaml_blocks() if block.startswith("type: S3")]
         environment = {**os.environ, "AWS_ACCESS_KEY_ID": "x", "AWS_SECRET_ACCESS_KEY": "x"}
         for wrong in (False, True):
             config = text.replace("sse_config", "sse_conf") if wrong else text
@@ -326,6 +330,31 @@ class Thanos(unittest.TestCase):
                 said = program.tail()
             self.assertEqual("sse_conf not found" in said, wrong, said)
             self.assertEqual("unmarshal errors" in said, wrong, said)
+
+    def test_8_watch_it(self) -> None:
+        """The README's job and alerts are accepted, and name what Thanos says of itself."""
+        job, alerts = [block for block in yaml_blocks() if block.startswith("# thanos-")]
+        config = place.CONFIG / "with-thanos.yml"
+        custom = place.CONFIG / "rules/custom/thanos.yml"
+        config.write_text((place.CONFIG / "prometheus-2.yml").read_text() + job)
+        custom.write_text(alerts)
+        promtool = find("prometheus", PROMETHEUS, "promtool")
+        try:
+            for what, file in (("config", config), ("rules", custom)):
+                done = subprocess.run([promtool, "check", what, file], capture_output=True, text=True, check=False)
+                self.assertEqual(done.returncode, 0, done.stderr)
+            self.assertIn("thanos-compactor:10902", config.read_text())
+        finally:
+            custom.unlink()
+        words = listening(flags("thanos-compactor"), place.HOSTS["thanos-compactor"])
+        self.setting.thanos("thanos-compactor", words)
+        self.setting.ready("thanos-compactor", f"{place.HOSTS['thanos-compactor']}:{PORT}")
+        said = ""
+        for name in ("thanos-sidecar", "thanos-compactor"):
+            with urllib.request.urlopen(f"http://{place.HOSTS[name]}:{PORT}/metrics", timeout=10) as response:
+                said += response.read().decode()
+        for metric in re.findall(r"\bthanos_\w+(?=\{)", alerts):
+            self.assertRegex(said, rf"(?m)^{metric}[ {{]")
 
     def test_9_what_is_measured_now(self) -> None:
         """By the sidecars, at once: no block has it yet."""

@@ -8,6 +8,9 @@ usage() {
 usage: monitoring/tests/workflows/run.sh
 
 Ends with `workflows: N passed, N failed, N skipped`.
+
+environment:
+  ERLMCP_BUILD   the built library (default: this checkout's)
 USAGE
 }
 

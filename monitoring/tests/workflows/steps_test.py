@@ -3,13 +3,15 @@
 import hashlib
 import os
 import re
+import shutil
 import subprocess
 import tempfile
 import unittest
 from pathlib import Path
 
 import workflows
-from programs import ROOT, TOOLS
+from demo import build
+from programs import ROOT, TOOLS, NotHere
 
 
 def bash(text: str, folder: Path, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -71,6 +73,40 @@ class Steps(unittest.TestCase):
             self.assertEqual(hashlib.sha256(placed).hexdigest(), hashlib.sha256((dist / own).read_bytes()).hexdigest())
             (dist / own).unlink()
             self.assertNotEqual(bash(text, dist).returncode, 0)
+
+    def test_a_released_library_is_loaded_where_there_is_no_rust(self) -> None:
+        """The step's script, with this machine in the container's place."""
+        try:
+            built = build() / "priv/erlmcp_nif.so"
+        except NotHere as error:
+            self.skipTest(str(error))
+        text = workflows.step("release.yml", "linux", "Load it, where it was not built")
+        with tempfile.TemporaryDirectory() as folder:
+            place = Path(folder)
+            checkout = place / "checkout"
+            for path in ("erlang_src", "native", "scripts"):
+                shutil.copytree(ROOT / path, checkout / path)
+            for path in ("rebar.config", "rebar.lock"):
+                shutil.copy(ROOT / path, checkout)
+            own = subprocess.run([ROOT / "scripts/fetch-precompiled.sh", "--name"], capture_output=True, text=True)
+            (checkout / "dist").mkdir()
+            shutil.copy(built, checkout / "dist" / own.stdout.strip())
+            (place / "bin").mkdir()
+            docker = place / "bin/docker"
+            docker.write_text(
+                "#!/bin/bash\n"
+                'while [ "$1" != sh ]; do shift; done; script=${3//\\/src/$CHECKOUT}\n'
+                'exec sh -ec "${script//\\/tmp\\/library/$CHECKOUT.library}"\n'
+            )
+            docker.chmod(0o755)
+            path = f"{place / 'bin'}:{os.environ['PATH']}"
+            done = bash(text, checkout, PATH=path, CHECKOUT=str(checkout), CARGO="/nonexistent", ERLANG="erlang")
+            self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
+            # Not loaded where it is another one.
+            (checkout / "dist" / own.stdout.strip()).write_bytes(b"another")
+            shutil.rmtree(f"{checkout}.library")
+            done = bash(text, checkout, PATH=path, CHECKOUT=str(checkout), CARGO="/nonexistent", ERLANG="erlang")
+            self.assertNotEqual(done.returncode, 0)
 
     def test_the_images_name_is_in_lower_case(self) -> None:
         text = workflows.step("release.yml", "image", "Name")
