@@ -168,6 +168,9 @@ native_command() { # SERVICE
         GF_SERVER_HTTP_ADDR=127.0.0.1 GF_LOG_MODE=console
         "GF_SECURITY_ADMIN_PASSWORD=\$__file{/var/lib/grafana/admin-password}"
         "GF_SECURITY_SECRET_KEY=\$__file{/var/lib/grafana/secret-key}"
+        # Expanded by Grafana; variables that end in __FILE are the image's own.
+        GF_SECURITY_ADMIN_PASSWORD='$__file{/var/lib/grafana/admin-password}'
+        GF_SECURITY_SECRET_KEY='$__file{/var/lib/grafana/secret-key}'
         GF_ANALYTICS_REPORTING_ENABLED=false GF_ANALYTICS_CHECK_FOR_UPDATES=false
         "$program")
       # From 10 on one program; a package's files are in /usr/share.

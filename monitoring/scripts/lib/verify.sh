@@ -1,4 +1,4 @@
-# shellcheck shell=bash disable=SC2034,SC2154
+# shellcheck shell=bash source-path=SCRIPTDIR/.. disable=SC2034,SC2154
 # Whether the stack does what it is for. Each line is ok, FAILED with what to do
 # next, or skipped with the reason. What is sent is named erlmcp-verify and can be
 # told from real data by its id.

@@ -97,6 +97,10 @@ deploy() { run "$scripts/deploy-monitoring.sh" --native "$@"; }
     "a test log line is found in Loki" "Alertmanager runs on its newest configuration"; do says "$text"; done
   if compgen -G "$ERLMCP_TOOLS/otelcol-*" >/dev/null; then says "a test trace is found in Jaeger"; fi
   if compgen -G "$ERLMCP_TOOLS/victoria-metrics-*" >/dev/null; then says "VictoriaMetrics has what Prometheus sends"; fi
+  if compgen -G "$ERLMCP_TOOLS/grafana-*" >/dev/null; then
+    says "Grafana's data source loki answers"
+    says "the dashboard erlmcp-overview is there"
+  fi
   [ ! -e "$ERLMCP_LOG_DIR/erlmcp-verify.log" ]
   # Delivered, to those who page nobody.
   [ -e "$story/channels.pid" ] || skip "no aiosmtpd for the channels (scripts/setup.sh stack)"
