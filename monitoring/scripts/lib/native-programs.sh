@@ -166,8 +166,6 @@ native_command() { # SERVICE
       command=(/usr/bin/env GF_PATHS_DATA=/var/lib/grafana GF_PATHS_PLUGINS=/var/lib/grafana/plugins
         GF_PATHS_PROVISIONING=/etc/grafana/provisioning GF_PATHS_LOGS=/var/lib/grafana/log
         GF_SERVER_HTTP_ADDR=127.0.0.1 GF_LOG_MODE=console
-        "GF_SECURITY_ADMIN_PASSWORD=\$__file{/var/lib/grafana/admin-password}"
-        "GF_SECURITY_SECRET_KEY=\$__file{/var/lib/grafana/secret-key}"
         # Expanded by Grafana; variables that end in __FILE are the image's own.
         GF_SECURITY_ADMIN_PASSWORD='$__file{/var/lib/grafana/admin-password}'
         GF_SECURITY_SECRET_KEY='$__file{/var/lib/grafana/secret-key}'
