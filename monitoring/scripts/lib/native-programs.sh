@@ -167,8 +167,8 @@ native_command() { # SERVICE
         GF_PATHS_PROVISIONING=/etc/grafana/provisioning GF_PATHS_LOGS=/var/lib/grafana/log
         GF_SERVER_HTTP_ADDR=127.0.0.1 GF_LOG_MODE=console
         # Expanded by Grafana; variables that end in __FILE are the image's own.
-        GF_SECURITY_ADMIN_PASSWORD='$__file{/var/lib/grafana/admin-password}'
-        GF_SECURITY_SECRET_KEY='$__file{/var/lib/grafana/secret-key}'
+        "GF_SECURITY_ADMIN_PASSWORD=\$__file{/var/lib/grafana/admin-password}"
+        "GF_SECURITY_SECRET_KEY=\$__file{/var/lib/grafana/secret-key}"
         GF_ANALYTICS_REPORTING_ENABLED=false GF_ANALYTICS_CHECK_FOR_UPDATES=false
         "$program")
       # From 10 on one program; a package's files are in /usr/share.
