@@ -86,7 +86,8 @@ RUNS = {
 }
 # The Collector's core has a patch that contrib, and so the image, does not have.
 PATCHED = {"otelcol-0.152.1": "0.152.0"}
-# Cannot be had: no package, no source that builds here.
+# Cannot be had: no package, no source that builds here. Of Grafana there is the server
+# without the rest of its image; tests/grafana runs it on the settings of the file.
 NOT_TO_BE_HAD = {"grafana", "elasticsearch", "kibana"}
 
 # While Loki is away it sends again and again, and does not hear that it is to end:

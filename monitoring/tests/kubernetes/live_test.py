@@ -50,7 +50,7 @@ OTHERWISE: dict[str, dict[str, Any]] = {
     }.items()], "host": "127.0.0.2"},
     "otel-collector": {"env": {"ERLMCP_COLLECTOR_LISTEN": "127.0.0.1"}},
 }  # fmt: skip
-NOT_TO_BE_HAD = {"grafana": "there is no Grafana to run here"}
+NOT_TO_BE_HAD = {"grafana": "its server without the image; tests/grafana runs it"}
 LINE = '{"time":"%s","level":"warning","message":"hello","trace_id":"%s"}'
 TRACE = "0af7651916cd43dd8448eb211c80319c"
 

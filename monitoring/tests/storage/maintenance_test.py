@@ -32,7 +32,7 @@ def run(task: str, **environment: str) -> tuple[int, str]:
 
 
 class GrafanasApi(http.server.BaseHTTPRequestHandler):
-    """Three answers of Grafana 10.2, which cannot be had here: what the script reads of them."""
+    """Three answers of Grafana 10.2: what the script reads of them."""
 
     boards: ClassVar[dict[str, Any]] = {}
 

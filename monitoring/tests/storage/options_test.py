@@ -17,7 +17,7 @@ def sources(folder: str) -> dict[str, dict[str, Any]]:
 
 
 class Options(unittest.TestCase):
-    """Files only: there is no Grafana to be had."""
+    """The files; tests/grafana has a server."""
 
     def test_one_source_a_file(self) -> None:
         """Its uid is nobody else's, and its host one of the stack's."""

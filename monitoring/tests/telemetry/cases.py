@@ -145,7 +145,7 @@ class Cases(unittest.TestCase):
         self.assertTrue(all(line.field("trace_id") for line in demo))
 
     def test_07_targets(self) -> None:
-        """Every job of prometheus.yml has a target that is up; Grafana cannot be had."""
+        """Every job of prometheus.yml has a target that is up; Grafana is not among them (tests/grafana)."""
 
         def all_up() -> list[tuple[str, str]] | None:
             active = self.scene.prometheus.get("targets")["activeTargets"]

@@ -1,4 +1,4 @@
-"""Answers as Grafana does to what verify asks, since Grafana cannot be had here.
+"""Answers as Grafana does to what verify asks, with two faults.
 
     grafana.py PASSWORD DEAD_SOURCE
 
