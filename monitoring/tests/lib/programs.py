@@ -142,6 +142,13 @@ class Program:
 
 
 def _stop_all() -> None:
+    # `timeout` asks twice; the second time would end this.
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
+    # At once, so that the slow ones are waited for together.
+    for program in _running:
+        program.signal(signal.SIGCONT)
+        program.signal(signal.SIGTERM)
     for program in reversed(list(_running)):
         program.stop()
 

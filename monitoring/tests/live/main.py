@@ -1,7 +1,6 @@
 """Runs the tests and ends with `live: N passed, N failed, N skipped`."""
 
 import logging
-import signal
 import sys
 from pathlib import Path
 
@@ -14,6 +13,4 @@ import counting  # noqa: E402
 if __name__ == "__main__":
     # aiosmtpd says of its own code that it is deprecated, at each login.
     logging.getLogger("mail.log").setLevel(logging.ERROR)
-    # unittest takes the end of a program for a failed test, and goes on.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
     sys.exit(counting.run("live", [chain_test]))

@@ -1,7 +1,6 @@
 """Runs the tests and ends with `telemetry: N passed, N failed, N skipped`."""
 
 import importlib
-import signal
 import sys
 from pathlib import Path
 
@@ -13,7 +12,5 @@ import counting  # noqa: E402  (what it imports is on the path only now)
 SCENES = ("guide_test", "current_test", "files_test")
 
 if __name__ == "__main__":
-    # unittest takes the end of a program for a failed test, and goes on.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
     names = sys.argv[1:] or SCENES
     sys.exit(counting.run("telemetry", [importlib.import_module(name) for name in names]))
