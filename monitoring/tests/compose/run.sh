@@ -23,28 +23,8 @@ environment:
 USAGE
 }
 
-for word in "$@"; do
-  case $word in
-    files | hardening | programs | image) ;;
-    -h | --help)
-      usage
-      exit 0
-      ;;
-    *)
-      printf 'compose: unknown word: %s\n' "$word" >&2
-      usage >&2
-      exit 2
-      ;;
-  esac
-done
-
-here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
-root=$(cd "$here/../../.." && pwd)
-python=${ERLMCP_TOOLS:-$root/.tools}/stack-venv/bin/python
-
-if ! "$python" -c 'import yaml' 2>/dev/null; then
-  printf 'skipped  no Python packages in %s (scripts/setup.sh stack)\n' "${python%/bin/python}"
-  echo 'compose: 0 passed, 0 failed, 1 skipped'
-  exit
-fi
-exec timeout --kill-after=30 900 "$python" -B "$here/main.py" "$@"
+# shellcheck source-path=SCRIPTDIR
+. "$(dirname "${BASH_SOURCE[0]}")/../lib/part.sh"
+words "files hardening programs image" "$@"
+need_python yaml
+run 900 "$python" -B "$here/main.py" "$@"

@@ -20,28 +20,8 @@ environment:
 USAGE
 }
 
-for part in "$@"; do
-  case $part in
-    -h | --help)
-      usage
-      exit 0
-      ;;
-    files | live) ;;
-    *)
-      printf 'dashboards: unknown part: %s\n' "$part" >&2
-      usage >&2
-      exit 2
-      ;;
-  esac
-done
-
-here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
-root=$(cd "$here/../../.." && pwd)
-python=${ERLMCP_TOOLS:-$root/.tools}/stack-venv/bin/python
-
-if [ ! -x "$python" ]; then
-  printf 'skipped  no Python packages in %s (scripts/setup.sh stack)\n' "${python%/bin/python}"
-  echo 'dashboards: 0 passed, 0 failed, 1 skipped'
-  exit
-fi
-exec "$python" "$here/main.py" "$@"
+# shellcheck source-path=SCRIPTDIR
+. "$(dirname "${BASH_SOURCE[0]}")/../lib/part.sh"
+words "files live" "$@"
+need_python yaml
+run 900 "$python" -B "$here/main.py" "$@"

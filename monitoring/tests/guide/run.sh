@@ -18,30 +18,9 @@ environment:
 USAGE
 }
 
-case ${1-} in
-  '') ;;
-  -h | --help)
-    usage
-    exit 0
-    ;;
-  *)
-    printf 'guide: unknown word: %s\n' "$1" >&2
-    usage >&2
-    exit 2
-    ;;
-esac
-
-here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
-root=$(cd "$here/../../.." && pwd)
-python=${ERLMCP_TOOLS:-$root/.tools}/stack-venv/bin/python
-
-skip() {
-  printf 'skipped  %s\n' "$1"
-  echo 'guide: 0 passed, 0 failed, 1 skipped'
-  exit
-}
-
-"$python" -c 'import yaml' 2>/dev/null ||
-  skip "no Python packages in ${python%/bin/python} (scripts/setup.sh stack)"
-"$python" -B "$here/../lib/namespace.py" true || skip 'no namespaces: run as root, or allow user namespaces'
-exec timeout --kill-after=30 900 "$python" -B "$here/../lib/namespace.py" "$python" -B "$here/main.py"
+# shellcheck source-path=SCRIPTDIR
+. "$(dirname "${BASH_SOURCE[0]}")/../lib/part.sh"
+words '' "$@"
+need_python yaml
+need_namespace
+run 900 "${namespace[@]}" "$python" -B "$here/main.py"

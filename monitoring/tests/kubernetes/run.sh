@@ -17,38 +17,13 @@ environment:
 USAGE
 }
 
-here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
-root=$(cd "$here/../../.." && pwd)
-python=${ERLMCP_TOOLS:-$root/.tools}/stack-venv/bin/python
-
-for word in "$@"; do
-  case $word in
-    -h | --help)
-      usage
-      exit 0
-      ;;
-  esac
-  if [ ! -f "$here/${word}_test.py" ]; then
-    printf 'kubernetes: unknown word: %s\n' "$word" >&2
-    usage >&2
-    exit 2
-  fi
-done
-
-skip() {
-  printf 'skipped  %s\n' "$1"
-  echo 'kubernetes: 0 passed, 0 failed, 1 skipped'
-  exit
-}
-
-"$python" -c 'import kubernetes_validate, yaml' 2>/dev/null ||
-  skip "no Python packages in ${python%/bin/python} (scripts/setup.sh stack)"
-ls "${ERLMCP_TOOLS:-$root/.tools}"/kustomize-*/kustomize >/dev/null 2>&1 ||
-  skip "no kustomize in ${ERLMCP_TOOLS:-$root/.tools} (scripts/setup.sh stack)"
+# shellcheck source-path=SCRIPTDIR
+. "$(dirname "${BASH_SOURCE[0]}")/../lib/part.sh"
+words "api components files flows live objects operator secrets" "$@"
+need_python "kubernetes_validate, yaml"
+compgen -G "$tools/kustomize-*/kustomize" >/dev/null || skip "no kustomize in $tools (scripts/setup.sh stack)"
 
 tests=("$python" -B "$here/main.py" "$@")
-namespace=("$python" -B "$root/monitoring/tests/lib/namespace.py")
-# Where there are no namespaces, what starts no server runs all the same. By exec:
-# whoever ends this script ends the programs of the test.
+# Where there are no namespaces, what starts no server runs all the same.
 if "${namespace[@]}" true 2>/dev/null; then tests=("${namespace[@]}" "${tests[@]}"); fi
-exec timeout --kill-after=30 600 "${tests[@]}"
+run 600 "${tests[@]}"

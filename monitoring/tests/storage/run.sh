@@ -20,41 +20,21 @@ environment:
 USAGE
 }
 
-here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
-root=$(cd "$here/../../.." && pwd)
-python=${ERLMCP_TOOLS:-$root/.tools}/stack-venv/bin/python
-
-for word in "$@"; do
-  case $word in
-    -h | --help)
-      usage
-      exit 0
-      ;;
-  esac
-done
-
-if ! "$python" -c 'import yaml' 2>/dev/null; then
-  printf 'skipped  no Python packages in %s (scripts/setup.sh stack)\n' "${python%/bin/python}"
-  echo 'storage: 0 passed, 0 failed, 1 skipped'
-  exit
-fi
-
-if [ "${1-}" = scale ] || [ "${1-}" = bytes ]; then
-  measure=$1
-  shift
-  if [ $# -lt 2 ] || [[ $* =~ [^0-9\ ] ]]; then
-    printf 'storage: %s wants two numbers\n' "$measure" >&2
-    usage >&2
-    exit 2
-  fi
-  exec "$python" -B "$here/../lib/namespace.py" "$python" -B "$here/$measure.py" "$@"
-fi
-
-for word in "$@"; do
-  if [ ! -f "$here/${word}_test.py" ]; then
-    printf 'storage: unknown word: %s\n' "$word" >&2
-    usage >&2
-    exit 2
-  fi
-done
-exec timeout --kill-after=30 900 "$python" -B "$here/main.py" "$@"
+# shellcheck source-path=SCRIPTDIR
+. "$(dirname "${BASH_SOURCE[0]}")/../lib/part.sh"
+measure=
+case ${1-} in
+  scale | bytes)
+    measure=$1
+    shift
+    if [ $# -lt 2 ] || [[ $* =~ [^0-9\ ] ]]; then
+      printf 'storage: %s wants two numbers\n' "$measure" >&2
+      usage >&2
+      exit 2
+    fi
+    ;;
+  *) words "docs elasticsearch load maintenance options thanos victoria_metrics" "$@" ;;
+esac
+need_python yaml
+if [ -n "$measure" ]; then exec "${namespace[@]}" "$python" -B "$here/$measure.py" "$@"; fi
+run 900 "$python" -B "$here/main.py" "$@"

@@ -14,26 +14,8 @@ environment:
 USAGE
 }
 
-case ${1-} in
-  '') ;;
-  -h | --help)
-    usage
-    exit 0
-    ;;
-  *)
-    printf 'workflows: unknown word: %s\n' "$1" >&2
-    usage >&2
-    exit 2
-    ;;
-esac
-
-here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
-root=$(cd "$here/../../.." && pwd)
-python=${ERLMCP_TOOLS:-$root/.tools}/stack-venv/bin/python
-
-if ! "$python" -c 'import yaml' 2>/dev/null; then
-  printf 'skipped  no Python packages in %s (scripts/setup.sh stack)\n' "${python%/bin/python}"
-  echo 'workflows: 0 passed, 0 failed, 1 skipped'
-  exit
-fi
-exec timeout --kill-after=30 300 "$python" -B "$here/main.py"
+# shellcheck source-path=SCRIPTDIR
+. "$(dirname "${BASH_SOURCE[0]}")/../lib/part.sh"
+words '' "$@"
+need_python yaml
+run 300 "$python" -B "$here/main.py"
