@@ -27,7 +27,8 @@
 -define(STOP_MS, 10000).
 
 suite() ->
-    [{timetrap, {seconds, 90}}].
+    %% Minutes on a machine that has other work.
+    [{timetrap, {minutes, 5}}].
 
 all() ->
     [new_versions_under_load, deleted_modules_under_load, a_version_that_cannot_load,
@@ -351,14 +352,22 @@ under_load(Fun) ->
     N = erlmcp_ct_app:name("load"),
     SpansBefore = ?NIF:span_stats(),
     Series = ?M:bind(counter, N, #{by => handle}),
-    Workers = [spawn_monitor(?MODULE, work, [{N, Series, self(), 0}]) || _ <- [1, 2, 3]],
-    Scraper = spawn_monitor(?MODULE, scrape, [{dynamic, self(), 0}]),
+    %% Linked too: with a case that is out of time they end.
+    Worker = fun(Function, Argument) ->
+        spawn_opt(?MODULE, Function, [Argument], [link, monitor])
+    end,
+    Workers = [Worker(work, {N, Series, self(), 0}) || _ <- [1, 2, 3]],
+    Scraper = Worker(scrape, {dynamic, self(), 0}),
     timer:sleep(20),
     try
         Fun()
-    after
-        [Pid ! stop || {Pid, _} <- [Scraper | Workers]]
+    catch
+        Class:Reason:Stack ->
+            %% Or they count on into the cases that follow.
+            [begin unlink(Pid), exit(Pid, kill) end || {Pid, _} <- [Scraper | Workers]],
+            erlang:raise(Class, Reason, Stack)
     end,
+    [Pid ! stop || {Pid, _} <- [Scraper | Workers]],
     Scrapes = stopped(Scraper),
     Rounds = lists:sum([stopped(Worker) || Worker <- Workers]),
     ?assert(Rounds > 100),

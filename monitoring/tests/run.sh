@@ -14,11 +14,17 @@ root=$(cd "$here/../.." && pwd)
 logs=$root/_build/test-logs
 jobs=${STACK_TEST_JOBS:-3}
 
-parts=()
+# Those that wait most begin, with live first, whose times are the shortest; rules
+# computes all the time.
+order=(live alertmanager scripts dashboards telemetry kubernetes)
+last=(rules)
+parts=("${order[@]}")
 for script in "$here"/*/run.sh; do
   part=${script%/run.sh}
-  parts+=("${part##*/}")
+  part=${part##*/}
+  [[ " ${order[*]} ${last[*]} " == *" $part "* ]] || parts+=("$part")
 done
+parts+=("${last[@]}")
 
 usage() {
   cat <<USAGE
