@@ -353,11 +353,11 @@ under_load(Fun) ->
     SpansBefore = ?NIF:span_stats(),
     Series = ?M:bind(counter, N, #{by => handle}),
     %% Linked too: with a case that is out of time they end.
-    Worker = fun(Function, Argument) ->
+    Started = fun(Function, Argument) ->
         spawn_opt(?MODULE, Function, [Argument], [link, monitor])
     end,
-    Workers = [Worker(work, {N, Series, self(), 0}) || _ <- [1, 2, 3]],
-    Scraper = Worker(scrape, {dynamic, self(), 0}),
+    Workers = [Started(work, {N, Series, self(), 0}) || _ <- [1, 2, 3]],
+    Scraper = Started(scrape, {dynamic, self(), 0}),
     timer:sleep(20),
     try
         Fun()
