@@ -26,7 +26,7 @@ test: ## every test: Rust, Erlang, the example projects, a real Prometheus
 	@scripts/setup.sh build test
 	@scripts/run-tests.sh
 
-stack-test: compile ## the monitoring stack: rules, alerts, routes, dashboards, by the programs that run them
+stack-test: compile ## the monitoring stack, by the programs that run it (the first time builds them: half an hour)
 	@scripts/setup.sh stack
 	@monitoring/tests/run.sh
 
