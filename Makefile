@@ -26,7 +26,7 @@ test: ## every test: Rust, Erlang, the example projects, a real Prometheus
 	@scripts/setup.sh build test
 	@scripts/run-tests.sh
 
-stack-test: compile ## the monitoring stack, by the programs that run it (the first time builds them: half an hour)
+stack-test: compile ## the monitoring stack, by the programs that run it (the first time builds some of them)
 	@scripts/setup.sh stack
 	@monitoring/tests/run.sh
 
