@@ -23,6 +23,7 @@ programs:
 environment:
   ERLMCP_TOOLS   where built tools go (default: .tools in the checkout)
   GOMAXPROCS     how many cores the build may use (default: 2)
+  ERLMCP_BUILD_MINUTES   no build is begun after so many minutes (default: 600)
 USAGE
 }
 
@@ -32,6 +33,7 @@ manifests=$here/monitoring/tests/collector
 # Debian's golang is older than what these want.
 PATH=$PATH:/usr/local/go/bin
 least=1.25
+minutes=${ERLMCP_BUILD_MINUTES:-600}
 
 say() { printf 'fetch-go: %s\n' "$*"; }
 complain() { printf 'fetch-go: %s\n' "$*" >&2; }
@@ -243,6 +245,12 @@ export GOMAXPROCS=${GOMAXPROCS:-2} CGO_ENABLED=0 GO111MODULE=on GOWORK=off
 flags="${GOFLAGS:-} -p=$GOMAXPROCS -trimpath -buildvcs=false"
 status=0
 for argument in "${missing[@]}"; do
-  present "$argument" || build "$argument" || status=1
+  if present "$argument"; then continue; fi
+  if [ $((SECONDS / 60)) -ge "$minutes" ]; then
+    complain "no time left for ${argument/=/ }: ERLMCP_BUILD_MINUTES is $minutes"
+    status=1
+  else
+    build "$argument" || status=1
+  fi
 done
 [ "$status" -eq 0 ]
