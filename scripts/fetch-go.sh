@@ -214,6 +214,11 @@ done
   exit 2
 }
 
+[[ $minutes =~ ^[0-9]{1,4}$ ]] || {
+  complain "ERLMCP_BUILD_MINUTES is not a number of minutes: $minutes"
+  exit 2
+}
+
 missing=()
 for argument in "$@"; do
   present "$argument" || missing+=("$argument")
