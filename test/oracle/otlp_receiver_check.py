@@ -384,6 +384,28 @@ def closes_in_the_middle() -> None:
 
 
 @group("faults")
+def is_asked_again() -> None:
+    """Whoever sends a span a second time has had no answer to the first."""
+    running = Running()
+    for fault in ("kind=grpc&code=INVALID_ARGUMENT", "kind=status&code=503", "kind=close&when=before", "kind=max_bytes&n=1"):
+        running.grpc(traces())
+        assert running.received()["unanswered_spans"] == 0
+        running.fault(f"{fault}&requests=1")
+        try:
+            running.grpc(traces())
+        except grpc.RpcError:
+            pass
+        else:
+            raise AssertionError(f"{fault}: not refused")
+        assert running.received()["unanswered_spans"] == 1, fault
+    running.grpc(traces())
+    running.fault("kind=partial&n=1&requests=1")
+    running.grpc(traces())
+    assert running.received()["unanswered_spans"] == 1
+    assert running.received()["spans"] == 1
+
+
+@group("faults")
 def is_slow() -> None:
     running = Running()
     running.fault("kind=slow&ms=300&requests=2")

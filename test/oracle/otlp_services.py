@@ -80,11 +80,13 @@ class Receiver:
         after = fault.text("when") == "after"
         if fault.kind == "slow" and not after:
             time.sleep(fault.number("ms") / 1000)
+        checked = check(signal, body, self.limits)
         if fault.kind in ("status", "grpc") or (fault.kind == "close" and not after):
+            self.store.refuse(signal, checked.message)
             return verdict(fault.kind, fault)
         if fault.kind == "max_bytes" and len(body) > fault.number("n"):
+            self.store.refuse(signal, checked.message)
             return verdict("too_large", fault)
-        checked = check(signal, body, self.limits)
         if checked.violations:
             self.store.violated(checked.violations)
             return verdict("invalid", fault, None, checked.violations)
@@ -97,7 +99,9 @@ class Receiver:
             Atom("canonical"): checked.canonical,
         }
         will_answer = not (after and fault.kind in ("close", "slow"))
-        self.store.accept(signal, checked.message, checked.records - rejected, source, will_answer)
+        kept = checked.records - rejected
+        self.store.accept(signal, checked.message, kept, source, will_answer)
+        self.store.refuse(signal, checked.message, kept)
         if fault.kind == "slow" and after:
             time.sleep(fault.number("ms") / 1000)
         if fault.kind == "close":

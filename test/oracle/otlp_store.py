@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 from collections import Counter
+from collections.abc import Iterator
 from typing import Any
 
 import otlp_terms
@@ -11,6 +13,15 @@ from otlp_rules import LEVELS, SIGNALS
 from otlp_terms import Atom
 
 VIOLATIONS_KEPT = 1000
+
+
+def records_of(signal: str, message: Any) -> Iterator[tuple[Any, Any, Any]]:
+    """Each record of a request with its resource and scope, in their order."""
+    of_resource, of_scope, of_record = LEVELS[signal]
+    for group in getattr(message, of_resource):
+        for scope in getattr(group, of_scope):
+            for record in getattr(scope, of_record):
+                yield record, group.resource, scope.scope
 
 
 class Store:
@@ -28,7 +39,8 @@ class Store:
             self._accepted: Counter[str] = Counter()
             self._requests: dict[str, Counter[str]] = {signal: Counter() for signal in SIGNALS}
             self._spans: set[bytes] = set()
-            # Those that came only in requests whose sender was given no answer.
+            # Those that are here and whose sender has had no answer: none was given, or
+            # it was lost, since they were sent again.
             self._unanswered: set[bytes] = set()
             self._duplicates = 0
             self._violations: list[str] = []
@@ -41,12 +53,7 @@ class Store:
         self, signal: str, message: Any, records: int, source: dict[Atom, Any], will_answer: bool = True
     ) -> None:
         """Keeps the first `records` records of a request."""
-        of_resource, of_scope, of_record = LEVELS[signal]
-        taken = []
-        for group in getattr(message, of_resource):
-            for scope in getattr(group, of_scope):
-                for record in getattr(scope, of_record)[: records - len(taken)]:
-                    taken.append((record, group.resource, scope.scope, source))
+        taken = [(*record, source) for record in itertools.islice(records_of(signal, message), records)]
         with self._lock:
             self._accepted[signal] += len(taken)
             if signal == "traces":
@@ -54,13 +61,27 @@ class Store:
                     span = record.trace_id + record.span_id
                     if span in self._spans:
                         self._duplicates += 1
-                    elif not will_answer:
-                        self._unanswered.add(span)
                     if will_answer:
                         self._unanswered.discard(span)
+                    else:
+                        self._unanswered.add(span)
                     self._spans.add(span)
             if self.keep:
                 self._records[signal] += taken
+
+    def refuse(self, signal: str, message: Any, kept: int = 0) -> None:
+        """Keeps none of the records from the one with the number `kept` on.
+
+        Those that are here already were sent again: what was answered then did not
+        arrive, as when another request had the connection reset.
+        """
+        if signal != "traces" or message is None:
+            return
+        with self._lock:
+            for record, *_ in itertools.islice(records_of(signal, message), kept, None):
+                span = record.trace_id + record.span_id
+                if span in self._spans:
+                    self._unanswered.add(span)
 
     def answered(self, signal: str, outcome: str, size: int, user_agent: str) -> None:
         with self._lock:
