@@ -17,49 +17,17 @@ environment:
 USAGE
 }
 
-case ${1:-} in
-  '') ;;
-  -h | --help)
-    usage
-    exit 0
-    ;;
-  *)
-    printf 'fetch-apiserver: unknown word: %s\n' "$1" >&2
-    usage >&2
-    exit 2
-    ;;
-esac
+# shellcheck source-path=SCRIPTDIR
+. "$(dirname "${BASH_SOURCE[0]}")/lib/go.sh"
+no_words "$@"
 
 version=1.34.3
 sum=h1:0TfljWbhEF5DBks+WFMSrvKfxBLo4vnZuqORjLMiyT4=
-
-here=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
-tools=${ERLMCP_TOOLS:-$here/.tools}
 into=$tools/kubernetes-$version
-PATH=$PATH:/usr/local/go/bin
-
-say() { printf 'fetch-apiserver: %s\n' "$*"; }
-die() {
-  printf 'fetch-apiserver: %s\n' "$*" >&2
-  exit 1
-}
 
 present() { [ -x "$into/kube-apiserver" ] && [ -x "$into/kubectl" ]; }
-if present; then
-  exit
-fi
-command -v go >/dev/null 2>&1 || die "no Go on this machine (https://go.dev/dl, 1.24 or later)"
-mkdir -p "$tools"
-exec 9>"$tools/kubernetes.lock"
-flock -w 3600 9 || die "another build has held $tools/kubernetes.lock for an hour"
-if present; then
-  exit
-fi
 
-work=$(mktemp -d "$tools/kubernetes.XXXXXX")
-cleanup() { rm -rf "$work"; }
-trap cleanup EXIT
-export GOMAXPROCS=${GOMAXPROCS:-2} CGO_ENABLED=0 GO111MODULE=on GOWORK=off
+begin kubernetes 3600 1.24
 answer=$(cd "$work" && go mod download -json "k8s.io/kubernetes@v$version")
 field() { sed -nE "s/^\t\"$1\": \"(.*)\",?\$/\1/p" <<<"$answer"; }
 [ "$(field Sum)" = "$sum" ] || die "k8s.io/kubernetes@v$version is not what it was: $(field Sum)"

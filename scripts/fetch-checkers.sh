@@ -18,33 +18,13 @@ environment:
 USAGE
 }
 
-case ${1:-} in
-  '') ;;
-  -h | --help)
-    usage
-    exit 0
-    ;;
-  *)
-    printf 'fetch-checkers: unknown word: %s\n' "$1" >&2
-    usage >&2
-    exit 2
-    ;;
-esac
+# shellcheck source-path=SCRIPTDIR
+. "$(dirname "${BASH_SOURCE[0]}")/lib/go.sh"
+no_words "$@"
 
 kustomize=5.8.1
 actionlint=1.7.12
 operator=0.85.0
-
-here=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
-tools=${ERLMCP_TOOLS:-$here/.tools}
-# Debian's golang is older than what these want.
-PATH=$PATH:/usr/local/go/bin
-
-say() { printf 'fetch-checkers: %s\n' "$*"; }
-die() {
-  printf 'fetch-checkers: %s\n' "$*" >&2
-  exit 1
-}
 
 present() {
   [ -x "$tools/kustomize-$kustomize/kustomize" ] &&
@@ -52,23 +32,7 @@ present() {
     [ -r "$tools/prometheus-operator-$operator/monitoring.coreos.com_podmonitors.yaml" ]
 }
 
-if present; then
-  exit
-fi
-command -v go >/dev/null 2>&1 || die "no Go on this machine (https://go.dev/dl, 1.24 or later)"
-
-# Of two that build at once, the second finds the work done.
-mkdir -p "$tools"
-exec 9>"$tools/checkers.lock"
-flock -w 900 9 || die "another build has held $tools/checkers.lock for a quarter of an hour"
-if present; then
-  exit
-fi
-
-work=$(mktemp -d "$tools/checkers.XXXXXX")
-cleanup() { rm -rf "$work"; }
-trap cleanup EXIT
-export GOMAXPROCS=${GOMAXPROCS:-2} CGO_ENABLED=0 GO111MODULE=on GOWORK=off
+begin checkers 900 1.24
 export GOFLAGS="${GOFLAGS:-} -p=$GOMAXPROCS -trimpath"
 
 install_program() { # NAME VERSION PACKAGE

@@ -17,55 +17,17 @@ environment:
 USAGE
 }
 
-case ${1:-} in
-  '') ;;
-  -h | --help)
-    usage
-    exit 0
-    ;;
-  *)
-    printf 'fetch-collector: unknown word: %s\n' "$1" >&2
-    usage >&2
-    exit 2
-    ;;
-esac
-
-here=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
-tools=${ERLMCP_TOOLS:-$here/.tools}
+# shellcheck source-path=SCRIPTDIR
+. "$(dirname "${BASH_SOURCE[0]}")/lib/go.sh"
+no_words "$@"
 manifest=$here/test/collector/builder.yaml
 into=$tools/otelcol
-# Debian's golang is older than what the Collector wants.
-PATH=$PATH:/usr/local/go/bin
-
-say() { printf 'fetch-collector: %s\n' "$*"; }
-die() {
-  printf 'fetch-collector: %s\n' "$*" >&2
-  exit 1
-}
 
 # The file that it was built from lies beside the program.
 present() { [ -x "$into/otelcol" ] && cmp -s "$manifest" "$into/builder.yaml"; }
 
-if present; then
-  exit
-fi
-command -v go >/dev/null 2>&1 ||
-  die "no Go on this machine: the Collector cannot be built (https://go.dev/dl, 1.23 or later)"
-
-# Of two that build at once, the second finds the work done.
-mkdir -p "$tools"
-exec 9>"$tools/otelcol.lock"
-flock -w 1800 9 || die "another build has held $tools/otelcol.lock for half an hour"
-if present; then
-  exit
-fi
-
+begin otelcol 1800 1.23
 version=$(sed -nE 's/^  version: *//p' "$manifest")
-work=$(mktemp -d "$tools/otelcol.XXXXXX")
-cleanup() { rm -rf "$work"; }
-trap cleanup EXIT
-
-export GOMAXPROCS=${GOMAXPROCS:-2} CGO_ENABLED=0 GO111MODULE=on GOWORK=off
 export GOFLAGS="${GOFLAGS:-} -p=$GOMAXPROCS -trimpath"
 say "building the Collector $version with its builder (some minutes)"
 SECONDS=0

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import rendered
 import yaml
+from namespace import MOUNTED
 from programs import ROOT, TOOLS, NotHere
 
 # The host's own, mounted for the exporter and for Promtail.
@@ -54,18 +55,6 @@ OF_PROFILE = {
     "thanos": {"thanos-sidecar", "thanos-store", "thanos-query", "thanos-compactor"},
     "victoria-metrics": {"victoria-metrics"},
     "demo": {"erlmcp"},
-}
-MOUNTED_FOLDERS = {
-    "prometheus": {"/etc/prometheus": "prometheus"},
-    "alertmanager": {"/etc/alertmanager": "alertmanager"},
-    "grafana": {
-        "/etc/grafana/provisioning/datasources": "grafana/datasources",
-        "/etc/grafana/provisioning/dashboards": "grafana/dashboards",
-    },
-    "otel-collector": {"/etc/otelcol": "otel"},
-    "loki": {"/etc/loki": "loki"},
-    "promtail": {"/etc/promtail": "promtail"},
-    "blackbox-exporter": {"/etc/blackbox_exporter": "blackbox"},
 }
 # The guide's versions; what it does not name is of its date.
 GUIDE = {
@@ -191,7 +180,7 @@ class Names(unittest.TestCase):
     def test_folders(self) -> None:
         """Each part's folder is where its program looks, read-only and as a folder."""
         found = rendered.services()
-        for name, folders in MOUNTED_FOLDERS.items():
+        for name, folders in MOUNTED.items():
             for target, folder in folders.items():
                 with self.subTest(service=name, target=target):
                     [mount] = [one for one in found[name]["volumes"] if one["target"] == target]

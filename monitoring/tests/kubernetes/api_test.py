@@ -103,21 +103,11 @@ class Api(unittest.TestCase):
                 )
         production = KUBERNETES / "overlays/production"
         self.kubectl("apply", "--server-side", "--validate=strict", "-k", production)
-        before = self.kubectl(
-            "get",
-            "statefulsets,deployments,daemonsets,services,networkpolicies",
-            "-A",
-            "-o",
-            "jsonpath={.items[*].metadata.resourceVersion}",
-        )
+        kinds = "statefulsets,deployments,daemonsets,services,networkpolicies"
+        versions = ["get", kinds, "-A", "-o", "jsonpath={.items[*].metadata.resourceVersion}"]
+        before = self.kubectl(*versions)
         self.kubectl("apply", "--server-side", "--validate=strict", "-k", production)
-        after = self.kubectl(
-            "get",
-            "statefulsets,deployments,daemonsets,services,networkpolicies",
-            "-A",
-            "-o",
-            "jsonpath={.items[*].metadata.resourceVersion}",
-        )
+        after = self.kubectl(*versions)
         self.assertEqual(before, after)
         for each in rendered.of_kind("overlays/production", *WORKLOADS):
             self._pod(each)

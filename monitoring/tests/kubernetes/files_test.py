@@ -7,22 +7,10 @@ from pathlib import Path
 
 import rendered
 import yaml
+from namespace import MOUNTED
 from programs import NotHere
 from rendered import KUBERNETES, MONITORING, OVERLAYS
 
-# Workload: where its files are in the container, and in monitoring/. As compose mounts them.
-FOLDERS = {
-    "prometheus": {"/etc/prometheus": "prometheus"},
-    "alertmanager": {"/etc/alertmanager": "alertmanager"},
-    "grafana": {
-        "/etc/grafana/provisioning/datasources": "grafana/datasources",
-        "/etc/grafana/provisioning/dashboards": "grafana/dashboards",
-    },
-    "loki": {"/etc/loki": "loki"},
-    "promtail": {"/etc/promtail": "promtail"},
-    "otel-collector": {"/etc/otelcol": "otel"},
-    "blackbox-exporter": {"/etc/blackbox_exporter": "blackbox"},
-}
 # What a program reads, by pattern: a new file has to be in the ConfigMap too.
 READ = {
     "prometheus": ["prometheus.yml", "rules/*.yml", "recording_rules/*.yml"],
@@ -44,7 +32,7 @@ def source(workload: str, path: str) -> Path:
         return MONITORING / RENAMED[path]
     if path in GENERATED:
         return GENERATED[path]
-    for folder, own in FOLDERS[workload].items():
+    for folder, own in MOUNTED[workload].items():
         if path.startswith(f"{folder}/"):
             return MONITORING / own / path.removeprefix(f"{folder}/")
     raise AssertionError(f"{workload} sees {path}, which no folder of the stack is for")
@@ -55,7 +43,7 @@ class Files(unittest.TestCase):
 
     def test_bytes_are_those_of_the_repository(self) -> None:
         for overlay in OVERLAYS:
-            for workload, folders in FOLDERS.items():
+            for workload, folders in MOUNTED.items():
                 with self.subTest(overlay=overlay, workload=workload):
                     thing = rendered.workload(overlay, workload)
                     files = rendered.mounted(overlay, thing, rendered.containers(thing)[0])
@@ -74,7 +62,7 @@ class Files(unittest.TestCase):
         if not compose.exists():
             self.skipTest("there is no compose file")
         services = yaml.safe_load(compose.read_text())["services"]
-        for workload, folders in FOLDERS.items():
+        for workload, folders in MOUNTED.items():
             with self.subTest(workload=workload):
                 binds = {
                     each["target"]: each["source"].removeprefix("../")
@@ -85,7 +73,7 @@ class Files(unittest.TestCase):
 
     def test_the_arguments_name_files_that_are_there(self) -> None:
         for overlay in OVERLAYS:
-            for workload in FOLDERS:
+            for workload in MOUNTED:
                 thing = rendered.workload(overlay, workload)
                 container = rendered.containers(thing)[0]
                 files = rendered.mounted(overlay, thing, container)

@@ -32,17 +32,20 @@ LOOPBACK = (
 # The Collector has 4317 of 127.0.0.1.
 HOSTS = dict.fromkeys(LOOPBACK, "127.0.0.1") | {"localhost": "127.0.0.1", "jaeger": "127.0.0.2"}
 
-FOLDERS = {
-    "prometheus": "/etc/prometheus",
-    "alertmanager": "/etc/alertmanager",
-    "grafana/datasources": "/etc/grafana/provisioning/datasources",
-    "grafana/dashboards": "/etc/grafana/provisioning/dashboards",
-    "loki": "/etc/loki",
-    "promtail": "/etc/promtail",
-    "otel": "/etc/otelcol",
-    "blackbox": "/etc/blackbox_exporter",
-    "thanos": "/etc/thanos",
+# Service: where its files are for the program, and in monitoring/.
+MOUNTED = {
+    "prometheus": {"/etc/prometheus": "prometheus"},
+    "alertmanager": {"/etc/alertmanager": "alertmanager"},
+    "grafana": {
+        "/etc/grafana/provisioning/datasources": "grafana/datasources",
+        "/etc/grafana/provisioning/dashboards": "grafana/dashboards",
+    },
+    "loki": {"/etc/loki": "loki"},
+    "promtail": {"/etc/promtail": "promtail"},
+    "otel-collector": {"/etc/otelcol": "otel"},
+    "blackbox-exporter": {"/etc/blackbox_exporter": "blackbox"},
 }
+FOLDERS = {folder: place for places in MOUNTED.values() for place, folder in places.items()} | {"thanos": "/etc/thanos"}
 # Where they write; empty at first.
 DATA = (
     "/prometheus", "/alertmanager", "/loki", "/badger", "/thanos", "/victoria-metrics-data", "/var/lib/grafana",
