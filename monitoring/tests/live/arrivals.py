@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from programs import wait_for
+from programs import TooLate, wait_for
 from scene import Watch
 from sinks import Mail, Request
 
@@ -76,6 +76,15 @@ def first(watch: Watch, what: str, since: float) -> dict[str, Arrival]:
     return found
 
 
+def seen(watch: Watch, since: float) -> str:
+    """What there was instead: every arrival, and what Alertmanager has now."""
+    lines = [f"  {one.at - since:+7.1f} s  {one.channel:9} {one.what}" for one in arrivals(watch)]
+    for alert in watch.alertmanager.alerts():
+        labels, status = alert["labels"], alert["status"]
+        lines.append(f"  {status['state']} by {status['inhibitedBy']}, silenced by {status['silencedBy']}: {labels}")
+    return "\n".join([f"{watch.name}, from {since:.1f} on:", *lines])
+
+
 def wait(watch: Watch, what: str, channels: Iterable[str], since: float, seconds: float) -> dict[str, Arrival]:
     """Until each of these channels has it."""
     wanted = set(channels)
@@ -84,7 +93,10 @@ def wait(watch: Watch, what: str, channels: Iterable[str], since: float, seconds
         found = first(watch, what, since)
         return found if wanted <= set(found) else None
 
-    return wait_for(f"{what} at {', '.join(sorted(wanted))} ({watch.name})", there, seconds)
+    try:
+        return wait_for(f"{what} at {', '.join(sorted(wanted))} ({watch.name})", there, seconds)
+    except TooLate as late:
+        raise TooLate(f"{late}\n{seen(watch, since)}") from late
 
 
 def told(watch: Watch, title: str, found: dict[str, Arrival], since: float) -> None:
