@@ -53,6 +53,8 @@ class Catalogue:
         if name in self.recorded:
             if name not in self.memo:
                 expression, static = self.recorded[name]
+                # While it is looked at: a rule that reads its own past adds no label.
+                self.memo[name] = None
                 found = self.expression(expression)
                 self.memo[name] = None if found is None else found | frozenset(static)
             return self.memo[name]
