@@ -28,20 +28,22 @@ prepare_prometheus() {
   say "prepared  prometheus.generated.yml (${arguments[*]})"
 }
 
-# Jaeger is a target of Prometheus while its profile is on. A file that somebody
-# has changed is theirs.
 # Thanos uploads blocks, which Prometheus must not merge before.
 prepare_blocks() {
   if wants thanos; then export ERLMCP_PROMETHEUS_MAX_BLOCK=2h; fi
 }
 
+# What has a profile is a target of Prometheus while that is on. A file that
+# somebody has changed is theirs.
 prepare_targets() {
-  local available=$monitoring/prometheus/targets/available/jaeger.yml file=$monitoring/prometheus/targets/jaeger-1.yml
-  if wants jaeger; then
-    [ -e "$file" ] || cp "$available" "$file"
-  elif cmp -s "$available" "$file"; then
-    rm "$file"
-  fi
+  local name targets=$monitoring/prometheus/targets
+  for name in jaeger thanos victoria-metrics; do
+    if wants "$name"; then
+      [ -e "$targets/$name-1.yml" ] || cp "$targets/available/$name.yml" "$targets/$name-1.yml"
+    elif cmp -s "$targets/available/$name.yml" "$targets/$name-1.yml"; then
+      rm "$targets/$name-1.yml"
+    fi
+  done
 }
 
 # Alertmanager runs as 65534 in its container; others on the host read nothing.

@@ -217,6 +217,18 @@ CASES = [
         (stack("ErlmcpGrafanaDown", "monitoring", "warning", "grafana", "grafana:3000"),),
     ),
     Case(
+        6,
+        stack("ErlmcpThanosDown", "storage", "warning", "thanos", "thanos-sidecar:10902"),
+        (stack("ErlmcpThanosUploadFailing", "storage", "warning", "thanos", "thanos-sidecar:10902"),),
+        (stack("ErlmcpThanosCompactorHalted", "storage", "warning", "thanos", "thanos-compactor:10902"),),
+    ),
+    Case(
+        6,
+        stack("ErlmcpVictoriaMetricsDown", "storage", "warning", "victoria_metrics", "victoria-metrics:8428"),
+        (stack("ErlmcpVictoriaMetricsDiskLow", "storage", "warning", "victoria_metrics", "victoria-metrics:8428"),),
+        (stack("ErlmcpPrometheusRemoteWriteFailing", "storage", "warning", "prometheus", "prometheus:9090"),),
+    ),
+    Case(
         7,
         stack("ErlmcpAlertmanagerDown", "notifications", "critical", "alertmanager", "alertmanager-2:9093"),
         (

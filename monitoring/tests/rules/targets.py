@@ -26,7 +26,12 @@ JOBS = {
     "otel_collector": ("otel-collector:8888", "/metrics", "30s", "otel-collector:8888"),
     "otel_collector_exported": ("otel-collector:8889", "/metrics", "30s", "otel-collector:8889"),
     "jaeger": ("jaeger:14269", "/metrics", "30s", "jaeger:14269"),
+    "thanos": ("thanos-%s:10902", "/metrics", "30s", "thanos-%s:10902"),
+    "victoria_metrics": ("victoria-metrics:8428", "/metrics", "30s", "victoria-metrics:8428"),
 }
+# Switched on by a file of targets/available, with what stands for %s.
+OPTIONS = {"jaeger": "jaeger", "thanos": "thanos", "victoria_metrics": "victoria-metrics"}
+SEVERAL = {"thanos": ("sidecar", "store", "query", "compactor")}
 
 
 def discovered(promtool: Path, config: Path, job: str, empty: bool = False) -> list[dict]:
@@ -47,11 +52,12 @@ def discovered(promtool: Path, config: Path, job: str, empty: bool = False) -> l
 
 
 def check(promtool: Path, environment: str = "production") -> dict[str, list[str]]:
-    """What is wrong, by job. Jaeger and a second node are switched on by their files."""
+    """What is wrong, by job. What is optional and a second node are switched on by their files."""
     with tempfile.TemporaryDirectory(prefix="erlmcp-targets-") as folder:
         copy = Path(folder) / "prometheus"
         shutil.copytree(PROMETHEUS, copy)
-        shutil.copy(copy / "targets/available/jaeger.yml", copy / "targets/jaeger-1.yml")
+        for name in OPTIONS.values():
+            shutil.copy(copy / f"targets/available/{name}.yml", copy / f"targets/{name}-1.yml")
         with ThreadPoolExecutor(4) as pool:
             found = dict(zip(JOBS, pool.map(lambda job: discovered(promtool, copy / "prometheus.yml", job), JOBS)))
         # By its file alone: promtool panics ("send on closed channel") when a job has
@@ -62,22 +68,26 @@ def check(promtool: Path, environment: str = "production") -> dict[str, list[str
             job.pop("static_configs", None)
         (copy / "files-only.yml").write_text(yaml.safe_dump(whole))
         second = [target["instance"] for target in discovered(promtool, copy / "files-only.yml", "erlmcp")]
-        off = discovered(promtool, PROMETHEUS / "prometheus.yml", "jaeger", empty=True)
+        off = {job: discovered(promtool, PROMETHEUS / "prometheus.yml", job, empty=True) for job in OPTIONS}
     wrong = {}
     for job, (address, path, interval, instance) in JOBS.items():
         got = sorted(
             (t["__address__"], t["__metrics_path__"], t["__scrape_interval__"], t.get("instance", t["__address__"]), t.get("environment"), t["job"])
             for t in found[job]
         )
-        expected = [(address, path, interval, instance, environment, job)]
+        expected = [
+            (*(word.replace("%s", one) for word in (address, path, interval, instance)), environment, job)
+            for one in SEVERAL.get(job, ("",))
+        ]
         wrong[job] = [] if got == sorted(expected) else [f"{got}, not {expected}"]
     health = found["erlmcp_health"][0]
     if (health.get("__param_target"), health.get("__param_module")) != ("http://erlmcp:8080/health", "http_2xx"):
         wrong["erlmcp_health"].append(f"asks for {health}")
     if second != ["erlmcp-2:8080"]:
         wrong["erlmcp"].append(f"its file gives {second}")
-    if off:
-        wrong["jaeger"].append(f"is scraped without its file: {off}")
+    for job, targets in off.items():
+        if targets:
+            wrong[job].append(f"is scraped without its file: {targets}")
     return wrong
 
 

@@ -34,7 +34,12 @@ deploy() { run "$scripts/deploy-monitoring.sh" "$@"; }
   grep -qx 'victoria-metrics,thanos tested prometheus.generated.yml' "$STAND_IN/environment"
   grep -q 'url: http://victoria-metrics:8428/api/v1/write' "$monitoring/prometheus/prometheus.generated.yml"
   says "ready     thanos-query"
+  cmp "$monitoring/prometheus/targets/available/thanos.yml" "$monitoring/prometheus/targets/thanos-1.yml"
+  cmp "$monitoring/prometheus/targets/available/victoria-metrics.yml" "$monitoring/prometheus/targets/victoria-metrics-1.yml"
   [ ! -e "$monitoring/prometheus/targets/jaeger-1.yml" ]
+  deploy start --profile none
+  [ ! -e "$monitoring/prometheus/targets/thanos-1.yml" ]
+  [ ! -e "$monitoring/prometheus/targets/victoria-metrics-1.yml" ]
 }
 
 @test "--profile none is the core alone" {

@@ -1,11 +1,16 @@
 """What several tests of this part look at: one real node, and its template for simulated ones."""
 
+import contextlib
 import functools
+import re
+import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
+import place
 from demo import Demo
 from programs import ROOT, wait_for
 
@@ -45,3 +50,20 @@ def flags(readme: Path, service: str) -> list[str]:
 def gone(path: Path) -> None:
     """Waits until a file was removed."""
     wait_for(f"the end of {path}", lambda: not path.exists(), 10)
+
+
+@contextlib.contextmanager
+def watched(name: str) -> Iterator[None]:
+    """With the shipped targets of an option switched on."""
+    target = place.CONFIG / f"targets/{name}-1.yml"
+    shutil.copy(place.CONFIG / f"targets/available/{name}.yml", target)
+    try:
+        yield
+    finally:
+        target.unlink()
+
+
+def metrics_of_alerts(job: str) -> set[str]:
+    """What the shipped alerts of long-term storage read of a job, without `up`."""
+    rules = (ROOT / "monitoring/prometheus/rules/storage.yml").read_text()
+    return set(re.findall(rf'(\w+)\{{job="{job}"\}}', rules)) - {"up"}

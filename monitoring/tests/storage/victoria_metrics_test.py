@@ -177,6 +177,16 @@ class VictoriaMetrics(unittest.TestCase):
         self.assertEqual([[value for _, value in points] for points in found.values()], [[300]])
         self.assertEqual(count(r'vm_rows_ignored_total\{reason="small_timestamp"\}') - before, 1)
 
+    def test_5_watch_it(self) -> None:
+        """The shipped target is scraped as soon as its file is there, and gives what the alerts read."""
+        client = Client(HOST["prometheus-1"])
+        with shared.watched("victoria-metrics"):
+            wait_for("the target", lambda: client.value('up{job="victoria_metrics"}') == 1, 30)
+            metrics = shared.metrics_of_alerts("victoria_metrics")
+            self.assertGreaterEqual(len(metrics), 3)
+            for metric in metrics:
+                self.assertIsNotNone(client.value(f'{metric}{{job="victoria_metrics"}}'), metric)
+
     @classmethod
     def tearDownClass(cls) -> None:
         """Its target is nobody else's."""
