@@ -207,6 +207,7 @@ native_start() { # SERVICE...
   native_ports_free "${starting[@]}"
   native_places
   native_launch "${starting[@]}"
+  for service in "${starting[@]}"; do once_more[$service]=1; done
   exec 9>&-
 }
 
@@ -222,6 +223,20 @@ native_launch() { # SERVICE...
   for service in "$@"; do
     say "started   $service ($(native_program "$service"))"
   done
+}
+
+# What Docker does for a container that ends (`restart: unless-stopped`), a start does
+# once for a program that it has just started. Grafana 10 needs it: on a busy
+# machine it may fail while it makes its database ("failed to create default
+# organization"), and finds it made the next time.
+declare -A once_more=()
+native_once_more() { # SERVICE
+  [ -n "${once_more[$1]-}" ] || return 1
+  unset "once_more[$1]"
+  warn "$1 has ended, and is started once more; $(service_log "$1")"
+  native_lock
+  native_launch "$1"
+  exec 9>&-
 }
 
 # The program that a service was started from.

@@ -73,7 +73,13 @@ wait_for_services() { # SECONDS SERVICE...
       case $status in
         0) say "ready     $service ($((SECONDS - begin)) s)" ;;
         1) still+=("$service") reasons+=("$answer") ;;
-        *) failed+=("$service: $answer; look at: $(service_log "$service")") ;;
+        *)
+          if native_once_more "$service"; then
+            still+=("$service") reasons+=("$answer")
+          else
+            failed+=("$service: $answer; look at: $(service_log "$service")")
+          fi
+          ;;
       esac
     done
     waiting=("${still[@]}")

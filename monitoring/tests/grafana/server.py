@@ -39,6 +39,8 @@ def grafana() -> Service:
         ["server", "--homepath", str(program.parent / "home")],
         f"{URL}/api/health",
         {**settings(), "GF_PATHS_DATA": str(DATA), "GF_SERVER_HTTP_ADDR": "127.0.0.1"},
+        # On a busy machine it may fail while it makes its database.
+        restarted=True,
     )
 
 

@@ -16,7 +16,7 @@ from typing import Self
 from namespace import INSIDE, MONITORING
 from programs import Program, TooLate, answers, find, wait_for
 
-READY_SECONDS = 60
+READY_SECONDS = 120
 COLLECTOR = "/etc/otelcol/collector-config.yaml"
 COLLECTOR_CURRENT = "/etc/otelcol/collector-config-current.yaml"
 
@@ -34,6 +34,8 @@ class Service:
     arguments: Sequence[str]
     ready: str
     environment: Mapping[str, str] = field(default_factory=dict)
+    # Started once more if it ends before it is ready, as compose does.
+    restarted: bool = False
 
     def command(self) -> list[str | Path]:
         """Raises NotHere where the program is missing."""
@@ -167,7 +169,16 @@ class Services:
             log = self.folder / f"{name}.log"
             self.running[name] = Program(name, commands[name], log, service.environment)
         for name, service in wanted.items():
-            self.running[name].wait_until_answers(service.ready, READY_SECONDS)
+            try:
+                self.running[name].wait_until_answers(service.ready, READY_SECONDS)
+            except RuntimeError as error:
+                if not service.restarted or self.running[name].process.poll() is None:
+                    raise
+                print(f"{error}\n{name} is started once more", flush=True)
+                self.running[name].stop()
+                log = self.folder / f"{name}-again.log"
+                self.running[name] = Program(name, commands[name], log, service.environment)
+                self.running[name].wait_until_answers(service.ready, READY_SECONDS)
 
     def again(self, name: str) -> None:
         """Starts it anew on its data, after it was stopped or killed."""

@@ -202,6 +202,27 @@ answers() { # TIME
   says "started   node-exporter"
 }
 
+@test "a program that ends at its start is started once more, and no more than that" {
+  mkdir "$story/tools"
+  ln -s "$ERLMCP_TOOLS"/* "$story/tools"
+  real=$(echo "$ERLMCP_TOOLS"/node_exporter-*/node_exporter)
+  printf '#!/bin/sh\nif rm %s; then exit 1; fi\nexec %s "$@"\n' "$story/tools/fail" "${real%% *}" >"$story/tools/node_exporter"
+  chmod +x "$story/tools/node_exporter"
+  : >"$story/tools/fail"
+  ERLMCP_TOOLS=$story/tools deploy start --profile jaeger --profile victoria-metrics
+  ends_with 0
+  says "node-exporter has ended, and is started once more; tail -n 50 $state/log/node-exporter.log"
+  says "ready     node-exporter"
+  printf '#!/bin/sh\nexit 1\n' >"$story/tools/node_exporter"
+  deploy stop
+  ERLMCP_TOOLS=$story/tools deploy start --profile jaeger --profile victoria-metrics
+  ends_with 1
+  says "node-exporter has ended, and is started once more"
+  says "FAILED    node-exporter: it has ended; look at: tail -n 50 $state/log/node-exporter.log"
+  deploy start --profile jaeger --profile victoria-metrics
+  ends_with 0
+}
+
 @test "logs of one service, and of all" {
   deploy logs prometheus --tail 3
   ends_with 0

@@ -59,9 +59,10 @@ const MIN_BUFFER_BYTES: usize = 8 * 1024;
 
 /// How long, and how many bytes, a client that was refused is listened to. A
 /// socket closed with bytes unread resets the connection, and the client might
-/// lose the answer that says why.
-const LINGER_TIME: Duration = Duration::from_millis(500);
-const LINGER_BYTES: usize = 256 * 1024;
+/// lose the answer that says why: it has to send all that its own and our socket
+/// hold (on loopback some MB) before it looks, and may be slow to look.
+const LINGER_TIME: Duration = Duration::from_secs(1);
+const LINGER_BYTES: usize = 8 * 1024 * 1024;
 
 /// Serves a connection until the client or the server has had enough.
 pub(crate) async fn serve(stream: TcpStream, peer: IpAddr, mut seat: Seat, door: &Door) {
@@ -171,7 +172,8 @@ fn refusal(error: &hyper::Error) -> Option<u16> {
 pub(crate) async fn linger(stream: &mut (impl AsyncRead + AsyncWrite + Unpin)) {
     let drain = async {
         stream.shutdown().await?;
-        let mut sink = [0; 4 * 1024];
+        // On the heap: on the stack it would be part of every connection.
+        let mut sink = vec![0; 16 * 1024];
         let mut drained = 0;
         while drained < LINGER_BYTES {
             match stream.read(&mut sink).await? {
