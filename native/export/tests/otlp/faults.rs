@@ -130,7 +130,7 @@ fn an_attempt_ends_with_the_timeout() {
 
 #[test]
 fn a_slow_receiver_does_not_delay_another_signal() {
-    let receiver = Receiver::new(HttpProtobuf, [Reply::Slow(millis(700))]);
+    let receiver = Receiver::new(HttpProtobuf, [Reply::Slow(millis(3_000))]);
     let bench = Bench::new();
     let exporter = bench.start(config(HttpProtobuf, &receiver));
     bench.span("slow");
@@ -138,7 +138,7 @@ fn a_slow_receiver_does_not_delay_another_signal() {
     let begin = Instant::now();
     bench.log("quick");
     eventually("the log is there", || exporter.stats().signals.logs.exported == 1);
-    assert!(begin.elapsed() < millis(500));
+    assert!(begin.elapsed() < millis(2_000));
     assert_eq!(exporter.stats().signals.traces.exported, 0);
     assert_eq!(exporter.stats().signals.traces.in_flight, 1);
     let stats = exporter.stop(LONG).stats;

@@ -110,14 +110,14 @@ fn a_rendering_that_does_not_end_does_not_hold_up_the_end() {
 
 #[test]
 fn a_dropped_server_closes_without_blocking() {
-    let (source, sources) = Synthetic::sources(10, Duration::from_secs(2));
+    let (source, sources) = Synthetic::sources(10, Duration::from_secs(4));
     let (server, address) = start(config(), sources);
     let stream = connect(address);
     send(&stream, "GET /metrics HTTP/1.1\r\nHost: t\r\n\r\n");
     eventually("the rendering", || source.renders() == 1);
     let begin = Instant::now();
     drop(server);
-    assert!(begin.elapsed() < Duration::from_millis(500), "{:?}", begin.elapsed());
+    assert!(begin.elapsed() < Duration::from_secs(1), "{:?}", begin.elapsed());
     eventually("the connection is cut", || is_closed(&stream));
     eventually("the port is free", || TcpListener::bind(address).is_ok());
 }

@@ -11,7 +11,7 @@ use crate::common::{
 };
 use erlmcp_export::ServerConfig;
 
-const SHORT: Duration = Duration::from_millis(150);
+const SHORT: Duration = Duration::from_millis(300);
 
 fn cut(address: SocketAddr, reason: &str) -> f64 {
     let series = format!("erlmcp_http_connections_cut_total{{reason=\"{reason}\"}}");
