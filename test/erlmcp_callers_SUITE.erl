@@ -23,7 +23,7 @@
 -define(TRANSPORT, <<"transport_operation_duration_ms">>).
 
 suite() ->
-    [{timetrap, {seconds, 120}}].
+    [{timetrap, {minutes, 4}}].
 
 all() ->
     [nothing_is_lost, reads_see_what_was_written, large_terms_are_bounded,

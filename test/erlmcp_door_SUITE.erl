@@ -16,7 +16,7 @@
 -define(DOOR, erlmcp_ct_door).
 
 suite() ->
-    [{timetrap, {seconds, 120}}].
+    [{timetrap, {minutes, 4}}].
 
 all() ->
     [statuses, without_tls, client_certificates, versions_and_ciphers, rules, the_guide,

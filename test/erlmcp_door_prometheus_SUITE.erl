@@ -13,7 +13,7 @@
 -define(RENEWALS, 3).
 
 suite() ->
-    [{timetrap, {seconds, 120}}].
+    [{timetrap, {minutes, 4}}].
 
 all() ->
     [installed, v2_53, v3_5].

@@ -29,7 +29,7 @@
 -define(FORMATS, [text, openmetrics, protobuf]).
 
 suite() ->
-    [{timetrap, {minutes, 3}}].
+    [{timetrap, {minutes, 4}}].
 
 all() ->
     [formats_agree_with_values,

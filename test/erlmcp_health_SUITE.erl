@@ -32,7 +32,7 @@
 -define(CASES, 60).
 
 suite() ->
-    [{timetrap, {seconds, 120}}].
+    [{timetrap, {minutes, 4}}].
 
 all() ->
     [pages, results, bad_registrations, degraded, probes_of_a_check, names,

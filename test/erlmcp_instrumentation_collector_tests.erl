@@ -22,7 +22,7 @@ collector_test_() ->
      [fun what_is_registered_is_scraped/0,
       fun a_failure_costs_its_own_families/0,
       fun registration_outlives_the_process_and_the_application/0,
-      fun what_is_no_collector_is_refused/0,
+      {timeout, 60, fun what_is_no_collector_is_refused/0},
       fun names_of_the_registry_win/0]}.
 
 %% The collector.

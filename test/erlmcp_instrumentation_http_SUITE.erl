@@ -22,7 +22,7 @@
                   "encoding=delimited").
 
 suite() ->
-    [{timetrap, {seconds, 60}}].
+    [{timetrap, {minutes, 4}}].
 
 all() ->
     [formats, values_are_those_of_now, gzip, head, paths, methods,

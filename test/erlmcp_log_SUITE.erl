@@ -26,7 +26,7 @@
 -define(LINES, 1500).
 
 suite() ->
-    [{timetrap, {minutes, 2}}].
+    [{timetrap, {minutes, 4}}].
 
 all() ->
     [{group, file}, {group, console}, {group, filter}, {group, grpc}, {group, http}, {group, collector}].

@@ -28,7 +28,7 @@
 -define(MAX_U64, 16#FFFFFFFFFFFFFFFF).
 
 suite() ->
-    [{timetrap, {seconds, 60}}].
+    [{timetrap, {minutes, 4}}].
 
 all() ->
     [counter_forms, up_down_counter_forms, gauge_forms, histogram_forms, info_forms,

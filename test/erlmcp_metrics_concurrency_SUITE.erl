@@ -24,7 +24,7 @@
 -define(PROCESSES, 8).
 
 suite() ->
-    [{timetrap, {seconds, 60}}].
+    [{timetrap, {minutes, 4}}].
 
 all() ->
     [integers, floats, tenths, mixed, histograms, up_down_counters, gauges,

@@ -31,7 +31,7 @@
 -define(LINES, erlmcp_metrics_hostile_lines).
 
 suite() ->
-    [{timetrap, {seconds, 90}}].
+    [{timetrap, {minutes, 4}}].
 
 all() ->
     [recording_functions, functions_of_callers, functions_of_servers, other_functions,

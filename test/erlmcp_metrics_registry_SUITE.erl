@@ -20,7 +20,7 @@
 -define(OVERFLOW, #{otel_metric_overflow => true}).
 
 suite() ->
-    [{timetrap, {seconds, 60}}].
+    [{timetrap, {minutes, 4}}].
 
 all() ->
     [declare_before_and_after_use, declare_options, declare_refuses, names_that_clash,

@@ -10,7 +10,7 @@
 with_and_without_the_application_test_() ->
     [{setup, fun stop/0, fun(_) -> stop() end, {inorder, cases()}},
      {setup, fun start/0, fun(_) -> stop() end, {inorder, cases()}},
-     {setup, fun start/0, fun(_) -> stop() end, {inparallel, [fun isolated/0 || _ <- [1, 2, 3, 4]]}}].
+     {setup, fun start/0, fun(_) -> stop() end, {inparallel, [{timeout, 60, fun isolated/0} || _ <- [1, 2, 3, 4]]}}].
 
 cases() ->
     [fun a_captured_request/0,

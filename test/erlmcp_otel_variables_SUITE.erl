@@ -25,7 +25,7 @@
 -define(HEADERS, [{"x-tenant", "proof"}]).
 
 suite() ->
-    [{timetrap, {minutes, 1}}].
+    [{timetrap, {minutes, 4}}].
 
 all() ->
     [every_variable_has_a_test,

@@ -27,7 +27,7 @@
 -define(ROOM_BYTES, (64 bsl 20)).
 
 suite() ->
-    [{timetrap, {minutes, 1}}].
+    [{timetrap, {minutes, 4}}].
 
 all() ->
     [{group, Group} || {Group, _, _} <- groups()].

@@ -26,7 +26,7 @@
 -define(OTHERS, "(erlang|erlmcp|process)_.*").
 
 suite() ->
-    [{timetrap, {seconds, 60}}].
+    [{timetrap, {minutes, 4}}].
 
 all() ->
     [{group, Version} || {Version, _Where} <- versions()].

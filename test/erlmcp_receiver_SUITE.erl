@@ -15,7 +15,7 @@
 -define(SIGNALS, [traces, metrics, logs]).
 
 suite() ->
-    [{timetrap, {seconds, 90}}].
+    [{timetrap, {minutes, 4}}].
 
 all() ->
     [rules, servers, faults, speed, values_keep_their_types, faults_by_name, collector_passes_on,

@@ -21,7 +21,7 @@ redaction_test_() ->
       fun events_and_links/0,
       fun exceptions/0,
       fun baggage/0,
-      fun the_page_of_traces/0,
+      {timeout, 60, fun the_page_of_traces/0},
       fun the_resource/0,
       fun terms/0,
       {timeout, 60, fun walked_terms_are_bounded/0},

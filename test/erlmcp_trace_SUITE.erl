@@ -35,7 +35,7 @@
 -define(KILLED, 10000).
 
 suite() ->
-    [{timetrap, {seconds, 90}}].
+    [{timetrap, {minutes, 4}}].
 
 all() ->
     [results_and_nesting, exceptions_pass_untouched, exits_that_are_no_errors,

@@ -35,7 +35,7 @@
 -define(ROOM_BYTES, (64 bsl 20)).
 
 suite() ->
-    [{timetrap, {seconds, 60 + down_seconds()}}].
+    [{timetrap, {seconds, 240 + down_seconds()}}].
 
 all() ->
     [{group, grpc}, {group, http}].

@@ -21,7 +21,7 @@
 -define(TRIES, 3).
 
 suite() ->
-    [{timetrap, {seconds, 90}}].
+    [{timetrap, {minutes, 4}}].
 
 all() ->
     [public_functions, functions_around, context_functions, native_functions,

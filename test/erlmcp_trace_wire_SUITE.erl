@@ -24,7 +24,7 @@
 -define(HEADERS, [{"x-tenant", "proof"}, {"authorization", "Bearer a b"}]).
 
 suite() ->
-    [{timetrap, {minutes, 3}}].
+    [{timetrap, {minutes, 4}}].
 
 all() ->
     [{group, Group} || {Group, _, _} <- groups()].
