@@ -1,10 +1,9 @@
 //! What becomes of a call that cannot be carried out: an error for the
 //! caller, a count, and now and then a line in the log.
 
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
-use erlmcp_metrics::{BindError, DeclareError, RecordError, Rejection};
+use erlmcp_metrics::{BindError, DeclareError, LogLimiter, RecordError, Rejection};
 
 use crate::raw::{CallEnv, RawTerm};
 use crate::state::registry;
@@ -63,7 +62,7 @@ impl Refusal {
     /// `erlmcp_metrics`, which logs it, at most once a minute for each name.
     pub(crate) fn rejected(&self, env: CallEnv<'_>, name: &str) -> RawTerm {
         registry().reject(self.reason);
-        if LOGGED.may_log(name)
+        if LOGGED.may_log(name, now_seconds())
             && let Some(logger) = env.whereis(env.atom("erlmcp_metrics"))
         {
             let message = [
@@ -78,44 +77,10 @@ impl Refusal {
     }
 }
 
-/// Remembers which names were logged within the last minute.
-///
-/// A fixed table: a flood of different bad names fills it, and what finds no
-/// room is counted but not logged.
-struct LogLimiter([AtomicU64; LOG_SLOTS]);
+static LOGGED: LogLimiter = LogLimiter::new();
 
-const LOG_SLOTS: usize = 1 << 10;
-const PROBES: usize = 8;
-const SECONDS: u64 = 60;
-
-static LOGGED: LogLimiter = LogLimiter([const { AtomicU64::new(0) }; LOG_SLOTS]);
-
-impl LogLimiter {
-    fn may_log(&self, name: &str) -> bool {
-        let now = now_seconds();
-        // FNV-1a, folded to 32 bits: names that collide share a minute.
-        let hash = name.bytes().fold(0xCBF2_9CE4_8422_2325_u64, |hash, b| {
-            (hash ^ u64::from(b)).wrapping_mul(0x0100_0000_01B3)
-        });
-        let hash = (hash ^ (hash >> 32)) & 0xFFFF_FFFF;
-        let start = usize::try_from(hash).unwrap_or(0) % LOG_SLOTS;
-        let slots = || self.0.iter().cycle().skip(start).take(PROBES);
-        let is_free = |held: u64| held == 0 || now.saturating_sub(held & 0xFFFF_FFFF) >= SECONDS;
-        let held = |slot: &AtomicU64| slot.load(Ordering::Relaxed);
-        if slots().map(held).any(|held| held >> 32 == hash && !is_free(held)) {
-            return false;
-        }
-        slots().map(|slot| (slot, held(slot))).find(|(_, held)| is_free(*held)).is_some_and(
-            |(slot, held)| {
-                let wanted = hash << 32 | now;
-                slot.compare_exchange(held, wanted, Ordering::Relaxed, Ordering::Relaxed).is_ok()
-            },
-        )
-    }
-}
-
-/// Seconds since the library was first asked, counted from a minute on.
+/// Seconds since the library was first asked.
 fn now_seconds() -> u64 {
     static START: std::sync::OnceLock<Instant> = std::sync::OnceLock::new();
-    START.get_or_init(Instant::now).elapsed().as_secs() + SECONDS
+    START.get_or_init(Instant::now).elapsed().as_secs()
 }
