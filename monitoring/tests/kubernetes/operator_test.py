@@ -10,6 +10,9 @@ from programs import TOOLS
 from rendered import MONITORING, Object
 
 MONITORS = {"PodMonitor": "podMetricsEndpoints", "ServiceMonitor": "endpoints"}
+# Long-term storage is no component here: who runs it has its manifests, and its
+# monitors. Job: how its workloads' names would begin.
+NOT_HERE = {"thanos": "thanos", "victoria_metrics": "victoria"}
 
 
 def definitions() -> list[Path]:
@@ -27,9 +30,6 @@ def endpoints() -> dict[str, tuple[Object, Object]]:
                 assert job not in found, job
                 found[job] = (monitor, endpoint)
     return found
-
-# Long-term storage is no component here: who runs it has its manifests, and its monitors.
-NOT_HERE = {"thanos": "thanos", "victoria_metrics": "victoria"}
 
 
 class Operator(unittest.TestCase):

@@ -9,7 +9,7 @@ They start side by side; start() returns when all of them answer.
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Self
 
@@ -175,10 +175,8 @@ class Services:
                 if not service.restarted or self.running[name].process.poll() is None:
                     raise
                 print(f"{error}\n{name} is started once more", flush=True)
-                self.running[name].stop()
-                log = self.folder / f"{name}-again.log"
-                self.running[name] = Program(name, commands[name], log, service.environment)
-                self.running[name].wait_until_answers(service.ready, READY_SECONDS)
+                self._services[name] = replace(service, restarted=False)
+                self.again(name)
 
     def again(self, name: str) -> None:
         """Starts it anew on its data, after it was stopped or killed."""

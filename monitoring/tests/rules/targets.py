@@ -11,27 +11,31 @@ import yaml
 
 from model import MONITORING, PROMETHEUS
 
-# job: address, path, interval, instance
+# job: of each target address, path, interval, instance
 JOBS = {
-    "erlmcp": ("erlmcp:8080", "/metrics", "15s", "erlmcp:8080"),
-    "erlmcp_custom": ("erlmcp:8086", "/metrics/custom", "30s", "erlmcp:8086"),
-    "erlmcp_health": ("blackbox-exporter:9115", "/probe", "15s", "erlmcp:8080"),
-    "node": ("node-exporter:9100", "/metrics", "30s", "node-exporter:9100"),
-    "blackbox": ("blackbox-exporter:9115", "/metrics", "30s", "blackbox-exporter:9115"),
-    "prometheus": ("prometheus:9090", "/metrics", "30s", "prometheus:9090"),
-    "alertmanager": ("alertmanager:9093", "/metrics", "30s", "alertmanager:9093"),
-    "grafana": ("grafana:3000", "/metrics", "30s", "grafana:3000"),
-    "loki": ("loki:3100", "/metrics", "30s", "loki:3100"),
-    "promtail": ("promtail:9080", "/metrics", "30s", "promtail:9080"),
-    "otel_collector": ("otel-collector:8888", "/metrics", "30s", "otel-collector:8888"),
-    "otel_collector_exported": ("otel-collector:8889", "/metrics", "30s", "otel-collector:8889"),
-    "jaeger": ("jaeger:14269", "/metrics", "30s", "jaeger:14269"),
-    "thanos": ("thanos-%s:10902", "/metrics", "30s", "thanos-%s:10902"),
-    "victoria_metrics": ("victoria-metrics:8428", "/metrics", "30s", "victoria-metrics:8428"),
+    "erlmcp": [("erlmcp:8080", "/metrics", "15s", "erlmcp:8080")],
+    "erlmcp_custom": [("erlmcp:8086", "/metrics/custom", "30s", "erlmcp:8086")],
+    "erlmcp_health": [("blackbox-exporter:9115", "/probe", "15s", "erlmcp:8080")],
+    "node": [("node-exporter:9100", "/metrics", "30s", "node-exporter:9100")],
+    "blackbox": [("blackbox-exporter:9115", "/metrics", "30s", "blackbox-exporter:9115")],
+    "prometheus": [("prometheus:9090", "/metrics", "30s", "prometheus:9090")],
+    "alertmanager": [("alertmanager:9093", "/metrics", "30s", "alertmanager:9093")],
+    "grafana": [("grafana:3000", "/metrics", "30s", "grafana:3000")],
+    "loki": [("loki:3100", "/metrics", "30s", "loki:3100")],
+    "promtail": [("promtail:9080", "/metrics", "30s", "promtail:9080")],
+    "otel_collector": [("otel-collector:8888", "/metrics", "30s", "otel-collector:8888")],
+    "otel_collector_exported": [("otel-collector:8889", "/metrics", "30s", "otel-collector:8889")],
+    "jaeger": [("jaeger:14269", "/metrics", "30s", "jaeger:14269")],
+    "thanos": [
+        ("thanos-sidecar:10902", "/metrics", "30s", "thanos-sidecar:10902"),
+        ("thanos-store:10902", "/metrics", "30s", "thanos-store:10902"),
+        ("thanos-query:10902", "/metrics", "30s", "thanos-query:10902"),
+        ("thanos-compactor:10902", "/metrics", "30s", "thanos-compactor:10902"),
+    ],
+    "victoria_metrics": [("victoria-metrics:8428", "/metrics", "30s", "victoria-metrics:8428")],
 }
-# Switched on by a file of targets/available, with what stands for %s.
+# Switched on by a file of targets/available.
 OPTIONS = {"jaeger": "jaeger", "thanos": "thanos", "victoria_metrics": "victoria-metrics"}
-SEVERAL = {"thanos": ("sidecar", "store", "query", "compactor")}
 
 
 def discovered(promtool: Path, config: Path, job: str, empty: bool = False) -> list[dict]:
@@ -70,16 +74,13 @@ def check(promtool: Path, environment: str = "production") -> dict[str, list[str
         second = [target["instance"] for target in discovered(promtool, copy / "files-only.yml", "erlmcp")]
         off = {job: discovered(promtool, PROMETHEUS / "prometheus.yml", job, empty=True) for job in OPTIONS}
     wrong = {}
-    for job, (address, path, interval, instance) in JOBS.items():
+    for job, targets in JOBS.items():
         got = sorted(
             (t["__address__"], t["__metrics_path__"], t["__scrape_interval__"], t.get("instance", t["__address__"]), t.get("environment"), t["job"])
             for t in found[job]
         )
-        expected = [
-            (*(word.replace("%s", one) for word in (address, path, interval, instance)), environment, job)
-            for one in SEVERAL.get(job, ("",))
-        ]
-        wrong[job] = [] if got == sorted(expected) else [f"{got}, not {expected}"]
+        expected = sorted((*target, environment, job) for target in targets)
+        wrong[job] = [] if got == expected else [f"{got}, not {expected}"]
     health = found["erlmcp_health"][0]
     if (health.get("__param_target"), health.get("__param_module")) != ("http://erlmcp:8080/health", "http_2xx"):
         wrong["erlmcp_health"].append(f"asks for {health}")
