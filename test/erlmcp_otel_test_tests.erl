@@ -25,7 +25,8 @@ cases() ->
      fun waiting/0,
      fun waiting_is_bounded/0,
      fun counting/0,
-     fun open_spans_are_not_caught/0].
+     fun open_spans_are_not_caught/0,
+     {timeout, 120, fun many_at_once/0}].
 
 start() ->
     erlmcp_ct_app:quiet(),
@@ -200,3 +201,26 @@ isolated() ->
     end),
     ?assertEqual(20, length(Spans)),
     ?assertEqual(20, length(?HELP:find_all(Mine, Spans))).
+
+%% What has ended is there when it is asked for, whatever else ends, is taken and
+%% is asked for at that moment.
+many_at_once() ->
+    Stop = atomics:new(1, []),
+    Others = [spawn_monitor(fun() -> trace_until(Stop) end) || _ <- [1, 2]],
+    Caught = erlmcp_ct_load:together(8, fun(_) ->
+        [?HELP:capture(fun() -> ?OTEL:with_span(mine, fun() -> ok end) end) || _ <- lists:seq(1, 2000)]
+    end),
+    atomics:put(Stop, 1, 1),
+    [receive {'DOWN', Monitor, _, _, Reason} -> ?assertEqual(normal, Reason) end
+     || {_, Monitor} <- Others],
+    ?assertEqual([1], lists:usort([length(Spans) || {ok, Spans} <- lists:append(Caught)])).
+
+trace_until(Stop) ->
+    case atomics:get(Stop, 1) of
+        0 ->
+            _ = ?OTEL:with_span(other, fun() -> erlang:yield() end),
+            timer:sleep(1),
+            trace_until(Stop);
+        1 ->
+            ok
+    end.

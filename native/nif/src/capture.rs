@@ -2,14 +2,14 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use erlmcp_export::otlp::{ScopeBytes, Signal, Tap};
 use erlmcp_export::{
     DecodedSpans, EventView, LinkView, SpanKind, SpanView, StatusView, ValueView, decode_spans,
 };
 use erlmcp_trace::{Queue, Records};
-use parking_lot::{Condvar, Mutex};
+use parking_lot::Mutex;
 use rustler::{Env, Term};
 
 use crate::exporter::take_in;
@@ -22,21 +22,16 @@ const MAX_BYTES: usize = 64 << 20;
 /// Most captures at a time.
 const MAX_CAPTURES: usize = 1_000;
 
-/// Everything that has left the queue of spans.
+/// Those who catch what leaves the queue of spans, by number.
 #[derive(Debug, Default)]
-pub(crate) struct Taken {
-    count: Mutex<u64>,
-    changed: Condvar,
-    captures: Mutex<Option<HashMap<u64, Vec<Records>>>>,
-}
+pub(crate) struct Captures(Mutex<Option<HashMap<u64, Vec<Records>>>>);
 
-static TAKEN: Taken =
-    Taken { count: Mutex::new(0), changed: Condvar::new(), captures: Mutex::new(None) };
+static CAPTURES: Captures = Captures(Mutex::new(None));
 static NEXT: AtomicU64 = AtomicU64::new(1);
 
-/// What has been taken from the queue of spans so far.
-pub(crate) fn seen() -> &'static Taken {
-    &TAKEN
+/// The node's captures.
+pub(crate) fn captures() -> &'static Captures {
+    &CAPTURES
 }
 
 /// The last tap: what it has seen, all others have.
@@ -46,14 +41,14 @@ pub(crate) struct Seen;
 impl Tap for Seen {
     fn records(&self, signal: Signal, _: &ScopeBytes, records: &Records) {
         if signal == Signal::Traces {
-            TAKEN.saw(records);
+            CAPTURES.saw(records);
         }
     }
 }
 
-impl Taken {
+impl Captures {
     fn saw(&self, records: &Records) {
-        if let Some(captures) = self.captures.lock().as_mut() {
+        if let Some(captures) = self.0.lock().as_mut() {
             for captured in captures.values_mut() {
                 let held: usize = captured.iter().map(|records| records.bytes.len()).sum();
                 if held + records.bytes.len() <= MAX_BYTES {
@@ -61,8 +56,6 @@ impl Taken {
                 }
             }
         }
-        *self.count.lock() += u64::from(records.count);
-        self.changed.notify_all();
     }
 
     /// Takes what is queued where no exporter does.
@@ -72,13 +65,6 @@ impl Taken {
             queue.release(records.count, records.bytes.len());
         }
     }
-
-    /// Waits until so many have been taken, at most until `end`.
-    pub(crate) fn wait_for(&self, wanted: u64, end: Instant) -> bool {
-        let mut count = self.count.lock();
-        self.changed.wait_while_until(&mut count, |count| *count < wanted, end);
-        *count >= wanted
-    }
 }
 
 /// Begins to catch the node's spans; `nil` if too many do so already.
@@ -86,7 +72,7 @@ impl Taken {
 fn capture_start() -> Option<u64> {
     // What has ended before is not caught.
     take_in(WAIT, true);
-    let mut captures = TAKEN.captures.lock();
+    let mut captures = CAPTURES.0.lock();
     let captures = captures.get_or_insert_default();
     if captures.len() >= MAX_CAPTURES {
         return None;
@@ -100,7 +86,7 @@ fn capture_start() -> Option<u64> {
 #[rustler::nif(schedule = "DirtyIo")]
 fn capture_spans<'a>(env: Env<'a>, id: u64) -> Term<'a> {
     take_in(WAIT, true);
-    let captured = TAKEN.captures.lock().as_ref().and_then(|all| all.get(&id).cloned());
+    let captured = CAPTURES.0.lock().as_ref().and_then(|all| all.get(&id).cloned());
     let call = CallEnv::of(env);
     let spans: Vec<RawTerm> = captured
         .unwrap_or_default()
@@ -117,7 +103,7 @@ fn capture_spans<'a>(env: Env<'a>, id: u64) -> Term<'a> {
 /// Ends a capture.
 #[rustler::nif]
 fn capture_stop(id: u64) -> bool {
-    TAKEN.captures.lock().as_mut().is_some_and(|captures| captures.remove(&id).is_some())
+    CAPTURES.0.lock().as_mut().is_some_and(|captures| captures.remove(&id).is_some())
 }
 
 fn text(env: CallEnv<'_>, text: &str) -> RawTerm {

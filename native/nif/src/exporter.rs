@@ -20,7 +20,7 @@ use erlmcp_trace::{Queue, QueueLimits, Records};
 use parking_lot::Mutex;
 use rustler::{Env, NifMap, NifUnitEnum, Term};
 
-use crate::capture::{Seen, seen};
+use crate::capture::{Seen, captures};
 use crate::cold::{ok, raw};
 use crate::guard;
 use crate::raw::{CallEnv, LocalPid, TermStore};
@@ -376,26 +376,33 @@ fn exporter_flush(timeout_ms: u64) -> bool {
 /// Has the spans that have ended shown to the ring, to captures and to files, and
 /// waits for it up to `wait`. Without an exporter they are taken from the queue
 /// only if `take`: whoever captures then is all there is.
-pub(crate) fn take_in(wait: Duration, take: bool) -> bool {
-    let wanted = tracer().queue().stats().accepted;
+pub(crate) fn take_in(wait: Duration, take: bool) {
     let end = Instant::now() + wait;
-    loop {
-        match running() {
-            Some(exporter) => exporter.take_in(Signal::Traces),
-            None if take => seen().take_over(tracer().queue()),
-            None => return false,
-        }
-        if seen().wait_for(wanted, end.min(Instant::now() + NUDGE)) {
-            return true;
-        }
-        if Instant::now() >= end {
-            return false;
-        }
+    while !taken_in(end, take) && Instant::now() < end {
+        std::thread::sleep(PAUSE);
     }
 }
 
-/// How long is waited before the exporter is asked once more.
-const NUDGE: Duration = Duration::from_millis(20);
+/// `false` if an exporter begins or ends at this moment, or it is too late.
+fn taken_in(end: Instant, take: bool) -> bool {
+    if let Some(exporter) = running() {
+        return exporter.take_in_spans(end.saturating_duration_since(Instant::now()));
+    }
+    if !take {
+        return true;
+    }
+    // Nothing is on its way through an exporter that begins or ends, or through
+    // another one that takes over, while this is held.
+    let Some(_changing) = CHANGING.try_lock_until(end) else { return false };
+    if running().is_some() {
+        return false;
+    }
+    captures().take_over(tracer().queue());
+    true
+}
+
+/// Before an exporter that begins or ends is asked once more.
+const PAUSE: Duration = Duration::from_millis(20);
 
 /// The page of recent traces asks for those that have just ended.
 #[derive(Debug)]

@@ -194,12 +194,14 @@ impl Exporter {
         &self.scope
     }
 
-    /// Has what is queued of a signal taken in, and so shown to the taps, at
-    /// once. Does not wait.
-    pub fn take_in(&self, signal: Signal) {
-        if let Some(wakes) = self.wakes.get(signal) {
-            wakes.queue.notify_one();
-        }
+    /// Has the queued spans taken in, and so shown to the taps, and waits for it
+    /// up to `deadline`. `true` if the taps have seen all that were queued when
+    /// this was called; `false` also for an exporter that has ended. Blocks; not
+    /// to be called from a task of an async runtime.
+    pub fn take_in_spans(&self, deadline: Duration) -> bool {
+        let end = later(deadline);
+        let Some(wakes) = &self.wakes.traces else { return false };
+        wakes.take_in.wait(wakes.take_in.request(), end)
     }
 
     /// Sends everything that is queued now, and the metrics as they are now,
@@ -287,7 +289,7 @@ struct CloseOnDrop(Arc<Wakes>);
 
 impl Drop for CloseOnDrop {
     fn drop(&mut self) {
-        self.0.flush.close();
+        self.0.close();
     }
 }
 

@@ -13,8 +13,8 @@ use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at, sleep_unti
 use super::batch::Pending;
 use super::custody::{Fate, Ledger};
 use super::delivery::{Delivery, Replay, StopAt};
-use super::flush::FlushGate;
 use super::frame::ScopeBytes;
+use super::requests::Requests;
 use super::retry::Backoff;
 use super::source::{MetricRecords, Tap};
 use super::stats::DropReason;
@@ -46,7 +46,18 @@ pub(crate) enum Intake {
 pub(crate) struct Wakes {
     /// The queue has enough for a request.
     pub(crate) queue: Arc<Notify>,
-    pub(crate) flush: FlushGate,
+    /// To take in, and show to the taps, what is queued.
+    pub(crate) take_in: Requests,
+    /// To send everything.
+    pub(crate) flush: Requests,
+}
+
+impl Wakes {
+    /// The pipeline has ended.
+    pub(crate) fn close(&self) {
+        self.take_in.close();
+        self.flush.close();
+    }
 }
 
 /// See the module.
@@ -158,6 +169,9 @@ impl Pipeline {
                     }
                 }
                 () = sleep_until(deaf_until), if deaf_until > Instant::now() => {}
+                () = wakes.take_in.requested() => {
+                    self.take_in();
+                }
                 () = wakes.flush.requested() => self.flush(),
                 Some(done) = self.tasks.join_next_with_id() => self.done(done),
                 () = sleep_until(probe_at.unwrap_or(deaf_until)), if probe_at.is_some() => {
@@ -222,6 +236,7 @@ impl Pipeline {
 
     /// Takes what there is. Returns how many records that were.
     fn take_in(&mut self) -> u64 {
+        let asked = self.wakes.take_in.newest();
         let drained = match &self.intake {
             Intake::Queue(queue) => queue.drain(),
             Intake::Collector(_) => {
@@ -230,7 +245,10 @@ impl Pipeline {
                 return 0;
             }
         };
-        drained.into_iter().map(|records| self.take(records)).sum()
+        let taken = drained.into_iter().map(|records| self.take(records)).sum();
+        // What was queued when they asked, the taps have seen.
+        self.wakes.take_in.reached(asked);
+        taken
     }
 
     fn is_idle(&self) -> bool {

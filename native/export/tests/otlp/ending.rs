@@ -1,8 +1,10 @@
 //! Stopping, dropping, and signals without a receiver.
 
+use std::collections::HashSet;
 use std::net::TcpListener;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use erlmcp_export::otlp::{
@@ -10,6 +12,7 @@ use erlmcp_export::otlp::{
 };
 use erlmcp_trace::{Queue, QueueLimits, Records};
 use opentelemetry_proto::tonic::metrics::v1::Metric;
+use parking_lot::Mutex;
 use prost::Message;
 
 use crate::common::*;
@@ -105,6 +108,42 @@ fn without_a_receiver_records_are_kept_by_the_taps() {
     let stats = exporter.stop(LONG).stats;
     assert_eq!(stats.signals.traces.kept, 700);
     bench.assert_sums(&stats.signals);
+}
+
+/// The numbers of the records that came by, bodies of eight bytes.
+#[derive(Debug, Default)]
+struct Numbers(Mutex<HashSet<u64>>);
+
+impl Tap for Numbers {
+    fn records(&self, _signal: Signal, _scope: &ScopeBytes, records: &Records) {
+        let bodies = records.bytes.chunks_exact(10).map(|framed| framed[2..].try_into().unwrap());
+        self.0.lock().extend(bodies.map(u64::from_be_bytes));
+    }
+}
+
+#[test]
+fn what_was_queued_when_asked_has_been_shown() {
+    const ROUNDS: u64 = 2_000;
+    let mut bench = Bench::new();
+    let tap = Arc::new(Numbers::default());
+    bench.sources.taps.push(Arc::clone(&tap) as Arc<dyn Tap>);
+    let exporter = bench.start(ExporterConfig::default());
+    thread::scope(|scope| {
+        for thread in 0..6 {
+            let (exporter, tap, producer) = (&exporter, &tap, bench.sources.spans.producer());
+            scope.spawn(move || {
+                for number in thread * ROUNDS..(thread + 1) * ROUNDS {
+                    producer.push(&number.to_be_bytes()).unwrap();
+                    assert!(exporter.take_in_spans(LONG));
+                    assert!(tap.0.lock().contains(&number), "{number}");
+                }
+            });
+        }
+    });
+    let stats = exporter.stop(LONG).stats;
+    assert_eq!(stats.signals.traces.kept, 6 * ROUNDS);
+    bench.assert_sums(&stats.signals);
+    assert!(!exporter.take_in_spans(LONG), "it has ended, and says so at once");
 }
 
 #[test]

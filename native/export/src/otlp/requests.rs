@@ -1,14 +1,14 @@
-//! Where those who want everything sent wait for it.
+//! Where those wait who want everything taken in, or everything sent.
 
 use std::time::Instant;
 
 use parking_lot::{Condvar, Mutex};
 use tokio::sync::Notify;
 
-/// Numbers the requests to flush. Those who wait hold no place: a flush that
-/// reaches one's number has reached all before.
+/// Numbers the requests of one kind to a pipeline. Those who wait hold no place:
+/// what has reached one's number has reached all before.
 #[derive(Debug, Default)]
-pub(crate) struct FlushGate {
+pub(crate) struct Requests {
     numbers: Mutex<Numbers>,
     reached: Condvar,
     requested: Notify,
@@ -21,8 +21,8 @@ struct Numbers {
     closed: bool,
 }
 
-impl FlushGate {
-    /// Asks for a flush. Returns its number.
+impl Requests {
+    /// Makes a request. Returns its number.
     pub(crate) fn request(&self) -> u64 {
         let mut numbers = self.numbers.lock();
         numbers.newest += 1;
@@ -30,7 +30,7 @@ impl FlushGate {
         numbers.newest
     }
 
-    /// Waits for a flush; says whether it was reached in time.
+    /// Waits for a request; says whether it was reached in time.
     pub(crate) fn wait(&self, number: u64, deadline: Instant) -> bool {
         let mut numbers = self.numbers.lock();
         while numbers.reached < number && !numbers.closed {
