@@ -29,20 +29,14 @@ end_per_suite(_Config) ->
 end_per_testcase(_Case, _Config) ->
     erlmcp_ct_app:stop().
 
-installed(Config) -> scraped(Config, "installed", os:find_executable("prometheus")).
+installed(Config) -> scraped(Config, "installed", erlmcp_ct_prometheus:executable(installed)).
 
-v2_53(Config) -> scraped(Config, "v2_53", fetched("prometheus-2.53.*")).
+v2_53(Config) -> scraped(Config, "v2_53", erlmcp_ct_prometheus:executable("prometheus-2.53.*")).
 
-v3_5(Config) -> scraped(Config, "v3_5", fetched("prometheus-3.5.*")).
-
-fetched(Pattern) ->
-    case filelib:wildcard(filename:join([erlmcp_ct_oracle:tools(), Pattern, "prometheus"])) of
-        [] -> false;
-        Found -> lists:last(Found)
-    end.
+v3_5(Config) -> scraped(Config, "v3_5", erlmcp_ct_prometheus:executable("prometheus-3.5.*")).
 
 scraped(_Config, Version, false) ->
-    {skip, "no Prometheus " ++ Version ++ ": run scripts/fetch-prometheus.sh"};
+    {skip, "no Prometheus " ++ Version ++ ": run scripts/fetch-debian.sh"};
 scraped(Config, Version, Executable) ->
     Dir = filename:join(proplists:get_value(priv_dir, Config), Version),
     ok = file:make_dir(Dir),
@@ -50,16 +44,8 @@ scraped(Config, Version, Executable) ->
     erlmcp_ct_app:start(Settings#{http_auth_failures_per_minute => 100000,
                                   http_access_rules => "/metrics/custom=@nobody"}),
     Target = "localhost:" ++ integer_to_list(erlmcp_ct_app:port()),
-    Yml = filename:join(Dir, "prometheus.yml"),
     Jobs = jobs(Dir, Files),
-    ok = file:write_file(Yml, configuration(Target, Jobs)),
-    Port = erlmcp_ct_program:free_port(),
-    Url = "http://127.0.0.1:" ++ integer_to_list(Port),
-    Program = erlmcp_ct_program:start(
-        [Executable, "--config.file=" ++ Yml, "--storage.tsdb.path=" ++ filename:join(Dir, "data"),
-         "--web.listen-address=127.0.0.1:" ++ integer_to_list(Port)],
-        filename:join(Dir, "prometheus.log")),
-    try
+    erlmcp_ct_prometheus:with(Executable, Dir, configuration(Target, Jobs), [], fun(Url) ->
         erlmcp_ct_load:until(fun() -> all_scraped(Url, Jobs) end, 30),
         %% On a busy machine a scrape may take too long once, which is another error.
         [erlmcp_ct_load:until(fun() ->
@@ -72,9 +58,7 @@ scraped(Config, Version, Executable) ->
              Failed = ["min(min_over_time(up{job=\"", Job, "\"}[", Seconds, "s]))"],
              ?assertEqual({Job, 1.0}, {Job, query(Url, Failed)})
          end || {Job, _, _, "up", _} <- Jobs]
-    after
-        erlmcp_ct_program:stop(Program)
-    end.
+    end).
 
 %% Name, path, what the job has beside, and what becomes of it.
 jobs(Dir, #{server_ca := Ca, client_cert := Cert, client_key := Key, token_file := Token,

@@ -49,7 +49,7 @@ end_per_suite(_Config) ->
     ok.
 
 init_per_group(Version, Config) ->
-    case executable(proplists:get_value(Version, versions())) of
+    case erlmcp_ct_prometheus:executable(proplists:get_value(Version, versions())) of
         false ->
             {skip, lists:concat(["no Prometheus ", Version, ": run scripts/fetch-debian.sh"])};
         Executable ->
@@ -60,38 +60,18 @@ init_per_group(Version, Config) ->
 end_per_group(_Version, _Config) ->
     ok.
 
-executable(installed) ->
-    os:find_executable("prometheus");
-executable(Pattern) ->
-    case filelib:wildcard(filename:join([erlmcp_ct_oracle:tools(), Pattern, "prometheus"])) of
-        [] -> false;
-        Found -> lists:last(Found)
-    end.
-
-%% Each test case has a node, a Prometheus and a folder for its data. The node is
-%% its own because it counts scrapes by format.
+%% Each test case has a node and a folder for its data. The node is its own because
+%% it counts scrapes by format.
 init_per_testcase(Case, Config) ->
     Dir = filename:join(proplists:get_value(priv_dir, Config),
                         lists:concat([Case, "_", erlang:unique_integer([positive])])),
     ok = file:make_dir(Dir),
     Node = erlmcp_ct_node:start(#{}),
     ok = erlmcp_ct_node:call(Node, ?MODULE, record_fixed, []),
-    [{node, Node}, {dir, Dir}, {listen, "127.0.0.1:" ++ integer_to_list(free_port())} | Config].
+    [{node, Node}, {dir, Dir} | Config].
 
 end_per_testcase(_Case, Config) ->
     erlmcp_ct_node:stop(proplists:get_value(node, Config)).
-
-%% Below the ports that the system gives to connections: one of those could be
-%% taken before Prometheus listens.
-free_port() ->
-    Port = 20000 + rand:uniform(10000),
-    case gen_tcp:listen(Port, [{ip, {127, 0, 0, 1}}]) of
-        {ok, Socket} ->
-            ok = gen_tcp:close(Socket),
-            Port;
-        {error, _} ->
-            free_port()
-    end.
 
 %% The test cases
 
@@ -250,34 +230,9 @@ await_scrape(Url, Jobs, Ms) ->
 %% Prometheus
 
 with_prometheus(Config, Flags, Jobs, Test) ->
-    Dir = proplists:get_value(dir, Config),
-    Listen = proplists:get_value(listen, Config),
     Target = erlmcp_ct_node:url(proplists:get_value(node, Config), ""),
-    ok = file:write_file(filename:join(Dir, "prometheus.yml"), configuration(Target, Jobs)),
-    Url = "http://" ++ Listen,
-    Port = start_prometheus(proplists:get_value(prometheus, Config), Dir, [
-        "--config.file=" ++ filename:join(Dir, "prometheus.yml"),
-        "--storage.tsdb.path=" ++ filename:join(Dir, "data"),
-        "--web.listen-address=" ++ Listen | Flags]),
-    try
-        erlmcp_ct_load:until(fun() -> is_ready(Url) end, 20),
-        Test(Url)
-    catch
-        Class:Reason:Stack ->
-            {ok, Log} = file:read_file(filename:join(Dir, "prometheus.log")),
-            ct:pal(error, "Prometheus' log:~n~ts", [Log]),
-            erlang:raise(Class, Reason, Stack)
-    after
-        true = port_close(Port),
-        erlmcp_ct_load:until(fun() -> not is_ready(Url) end, 20)
-    end.
-
-%% The shell ends Prometheus when the port is closed, which happens at the latest
-%% when this process or this node ends, however it does.
-start_prometheus(Executable, Dir, Arguments) ->
-    Script = "\"$@\" >prometheus.log 2>&1 & cat >/dev/null; kill $!; wait",
-    open_port({spawn_executable, "/bin/sh"},
-              [{args, ["-c", Script, "sh", Executable | Arguments]}, {cd, Dir}]).
+    erlmcp_ct_prometheus:with(proplists:get_value(prometheus, Config), proplists:get_value(dir, Config),
+                              configuration(Target, Jobs), Flags, Test).
 
 configuration(Target, Jobs) ->
     "http://" ++ Address = Target,
@@ -287,12 +242,6 @@ configuration(Target, Jobs) ->
          [["scrape_protocols: [", Protocol, "], "] || Protocol =/= any],
          "static_configs: [{targets: ['", Address, "']}]}\n"]
         || {Job, Path, Protocol} <- Jobs]].
-
-is_ready(Url) ->
-    case httpc:request(Url ++ "/-/ready") of
-        {ok, {{_, 200, _}, _, _}} -> true;
-        _ -> false
-    end.
 
 %% The one number that a query gives, or none.
 query(Url, Query, Time) ->

@@ -109,7 +109,7 @@ the_page_of_traces() ->
          {200, _, Body} = erlmcp_ct_app:get(Path),
          ?assertMatch({_, _}, binary:match(Body, <<"page_of_secrets">>)),
          ?assertEqual(nomatch, binary:match(Body, <<"geheim">>))
-     end || Path <- ["/debug/traces.json", "/debug/traces"]].
+     end || Path <- ["/debug/traces.json?sort=newest", "/debug/traces?sort=newest"]].
 
 the_resource() ->
     os:putenv("OTEL_RESOURCE_ATTRIBUTES", "team.password=geheim,team.name=a"),
