@@ -4,9 +4,10 @@
 -export([together/2, pinned/2]).
 -export([until/1, until/2]).
 
-%% Waits until a condition holds, ten seconds or the given ones.
+%% Waits until a condition holds, a minute or the given seconds: longer than a busy
+%% machine takes, to end what hangs.
 until(Condition) ->
-    until(Condition, 10).
+    until(Condition, 60).
 
 until(Condition, Seconds) ->
     until_before(Condition, erlang:monotonic_time(millisecond) + Seconds * 1000).

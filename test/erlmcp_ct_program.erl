@@ -92,4 +92,4 @@ await_port(Port) ->
             {ok, Socket} -> gen_tcp:close(Socket) =:= ok;
             {error, _} -> false
         end
-    end, 20).
+    end).

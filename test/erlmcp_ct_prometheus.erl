@@ -28,7 +28,7 @@ with(Executable, Folder, Configuration, Flags, Test) ->
         [Executable, "--config.file=" ++ Yml, "--storage.tsdb.path=" ++ filename:join(Dir, "data"),
          "--web.listen-address=" ++ Listen | Flags], Log),
     try
-        erlmcp_ct_load:until(fun() -> is_ready(Url) end, 30),
+        erlmcp_ct_load:until(fun() -> is_ready(Url) end),
         Test(Url)
     catch
         Class:Reason:Stack ->

@@ -106,7 +106,7 @@ records(Receiver, Signal, Offset, Before) ->
 
 %% Waits until so many records of a signal are there.
 await(Receiver, Signal, Count) ->
-    await(Receiver, Signal, Count, 10).
+    await(Receiver, Signal, Count, 60).
 
 await(Receiver, Signal, Count, Seconds) ->
     try erlmcp_ct_load:until(fun() -> count(Receiver, Signal) >= Count end, Seconds)
@@ -119,7 +119,7 @@ await_request(Receiver, Outcome, Count) ->
     erlmcp_ct_load:until(fun() ->
         #{requests := #{traces := Requests}} = received(Receiver),
         maps:get(Outcome, Requests, 0) >= Count
-    end, 30).
+    end).
 
 %% The control port
 

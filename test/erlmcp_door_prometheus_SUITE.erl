@@ -46,11 +46,11 @@ scraped(Config, Version, Executable) ->
     Target = "localhost:" ++ integer_to_list(erlmcp_ct_app:port()),
     Jobs = jobs(Dir, Files),
     erlmcp_ct_prometheus:with(Executable, Dir, configuration(Target, Jobs), [], fun(Url) ->
-        erlmcp_ct_load:until(fun() -> all_scraped(Url, Jobs) end, 30),
+        erlmcp_ct_load:until(fun() -> all_scraped(Url, Jobs) end),
         %% On a busy machine a scrape may take too long once, which is another error.
         [erlmcp_ct_load:until(fun() ->
              verdict(Url, Job, Health, Error) =:= {Job, Health, true}
-         end, 20) || {Job, _, _, Health, Error} <- Jobs],
+         end) || {Job, _, _, Health, Error} <- Jobs],
         Begin = query(Url, "time()"),
         renew(Url, Dir, Files),
         Seconds = integer_to_list(ceil(query(Url, "time()") - Begin)),
@@ -144,7 +144,7 @@ renew(Url, Dir, #{settings := #{http_tls_cert_file := Cert, http_tls_key_file :=
               ?DOOR:write(Dir, filename:basename(File), [Text, "# renewed\n"])
           end || File <- [Tokens, Passwords]],
          erlmcp_ct_load:until(fun() -> renewed(expiry(Cert)) end),
-         erlmcp_ct_load:until(fun() -> query(Url, "min(timestamp(up))") > Before + 1 end, 20)
+         erlmcp_ct_load:until(fun() -> query(Url, "min(timestamp(up))") > Before + 1 end)
      end || N <- lists:seq(1, ?RENEWALS)],
     ok.
 

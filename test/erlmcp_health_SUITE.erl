@@ -295,14 +295,14 @@ startup_of_a_release(Config) ->
             end
         end,
         Codes = fun() -> [Code(Path) || Path <- ["/live", "/ready", "/startup", "/health"]] end,
-        erlmcp_ct_load:until(fun() -> Code("/live") =:= 200 end, 30),
+        erlmcp_ct_load:until(fun() -> Code("/live") =:= 200 end),
         [begin ?assertEqual([200, 503, 503, 503], Codes()), timer:sleep(50) end || _ <- [1, 2, 3]],
         ok = file:write_file(Gate, <<>>),
-        erlmcp_ct_load:until(fun() -> Codes() =:= [200, 200, 200, 200] end, 30)
+        erlmcp_ct_load:until(fun() -> Codes() =:= [200, 200, 200, 200] end)
     after
         {os_pid, Pid} = erlang:port_info(Node, os_pid),
         _ = os:cmd("kill -9 " ++ integer_to_list(Pid)),
-        receive {Node, {exit_status, _}} -> ok after 10000 -> ct:fail(node_goes_on) end
+        receive {Node, {exit_status, _}} -> ok after 30000 -> ct:fail(node_goes_on) end
     end.
 
 %% A boot script of a release whose last application waits for a file.
@@ -389,7 +389,7 @@ children_of_a_check(Config) ->
                                  timer:sleep(infinity)
                              end, #{timeout => 100}),
     {503, _} = probe("/ready", Config),
-    Child = receive {child, Pid} -> Pid after 5000 -> ct:fail(no_child) end,
+    Child = receive {child, Pid} -> Pid after 30000 -> ct:fail(no_child) end,
     erlmcp_ct_load:until(fun() -> not is_process_alive(Child) end).
 
 %% Probes of all kinds share one run while it goes on, and its result for a while.
@@ -443,7 +443,7 @@ unregister_during_a_run(_Config) ->
     ok = ?H:register(long, fun() -> Self ! {running, self()}, timer:sleep(infinity) end),
     ok = ?H:register(fine, fun() -> ok end),
     Answer = in_background("/ready"),
-    Run = receive {running, Pid} -> Pid after 5000 -> ct:fail(not_run) end,
+    Run = receive {running, Pid} -> Pid after 30000 -> ct:fail(not_run) end,
     ?assert(?H:unregister(long)),
     {200, #{checks := Checks}} = Answer(),
     ?assertEqual(error, maps:find(<<"long">>, Checks)),
@@ -456,7 +456,7 @@ register_anew_during_a_run(_Config) ->
     Self = self(),
     ok = ?H:register(changing, fun() -> Self ! {running, self()}, timer:sleep(infinity) end),
     Answer = in_background("/ready"),
-    Run = receive {running, Pid} -> Pid after 5000 -> ct:fail(not_run) end,
+    Run = receive {running, Pid} -> Pid after 30000 -> ct:fail(not_run) end,
     ok = ?H:register(changing, fun() -> {ok, new} end),
     ?assertEqual(<<"new">>, erlmcp_ct_health:detail(<<"changing">>, Answer())),
     erlmcp_ct_load:until(fun() -> not is_process_alive(Run) end).
@@ -523,10 +523,10 @@ killed_responder_ends_runs(_Config) ->
                                    timer:sleep(infinity)
                                end),
     Answer = in_background("/ready"),
-    First = receive {running, Pid} -> Pid after 5000 -> ct:fail(not_run) end,
+    First = receive {running, Pid} -> Pid after 30000 -> ct:fail(not_run) end,
     exit(whereis(?RESPONDER), kill),
     %% The probe is put again to the next one.
-    Second = receive {running, Next} -> Next after 5000 -> ct:fail(not_run) end,
+    Second = receive {running, Next} -> Next after 30000 -> ct:fail(not_run) end,
     erlmcp_ct_load:until(fun() -> not is_process_alive(First) end),
     ok = ?H:register(stubborn, fun() -> ok end),
     {200, _} = Answer(),
@@ -549,7 +549,7 @@ killed_run(_Config) ->
                                  receive {'EXIT', _, _} -> ok end
                              end),
     Answer = in_background("/ready"),
-    Run = receive {running, Pid} -> Pid after 5000 -> ct:fail(not_run) end,
+    Run = receive {running, Pid} -> Pid after 30000 -> ct:fail(not_run) end,
     {links, [Watcher]} = process_info(Run, links),
     exit(Watcher, kill),
     {503, #{checks := #{<<"orphan">> := {<<"unhealthy">>, _, <<"killed: ", _/binary>>}}}} = Answer().
@@ -813,7 +813,7 @@ one_scheduler_for(Ms) ->
         Self ! {blocked, self()},
         timer:sleep(Ms)
     end),
-    receive {blocked, Pid} -> ok after 10000 -> error(not_blocked) end.
+    receive {blocked, Pid} -> ok after 30000 -> error(not_blocked) end.
 
 %% A node with far more to do than it can is busy and not dead, even where the
 %% work is of high priority: at any other priority it would not answer at all. The
@@ -862,7 +862,7 @@ spin(End) ->
 ask_recorder() ->
     erlmcp_ct_load:until(fun() -> whereis(recorder) =/= undefined end),
     recorder ! {ask, self()},
-    receive {counted, Counted} -> Counted after 10000 -> error(no_count) end.
+    receive {counted, Counted} -> Counted after 30000 -> error(no_count) end.
 
 %% By hand
 

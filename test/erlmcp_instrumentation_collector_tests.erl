@@ -69,7 +69,7 @@ registration_outlives_the_process_and_the_application() ->
     Pid = whereis(erlmcp_instrumentation_vm),
     Monitor = erlang:monitor(process, Pid),
     exit(Pid, kill),
-    receive {'DOWN', Monitor, process, Pid, killed} -> ok after 5000 -> error(lives) end,
+    receive {'DOWN', Monitor, process, Pid, killed} -> ok after 30000 -> error(lives) end,
     wait_for(fun() -> shown("own_queue_depth") =/= nomatch end),
     erlmcp_ct_app:stop(),
     ?assertEqual({error, not_running}, ?COLLECTOR:register(?MODULE)),

@@ -462,7 +462,7 @@ unknown_keys_are_warned_of() ->
                 Text = lists:flatten(io_lib:format(Format, Args)),
                 ?assertNotEqual(nomatch, string:find(Text, "htp_port")),
                 ?assertEqual(nomatch, string:find(Text, "secret"))
-        after 1000 ->
+        after 30000 ->
             ?assert(false)
         end
     after

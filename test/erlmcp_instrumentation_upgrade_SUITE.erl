@@ -289,7 +289,7 @@ start_link_without_the_application(_Config) ->
     ?assertEqual(1, ?M:value(N, #{})),
     ?assertEqual({match, [N]}, re:run(?M:scrape(), N, [{capture, first, binary}])),
     exit(Pid, shutdown),
-    receive {'EXIT', Pid, shutdown} -> ok after 5000 -> ct:fail(still_there) end,
+    receive {'EXIT', Pid, shutdown} -> ok after 30000 -> ct:fail(still_there) end,
     %% Without that process too.
     ok = ?M:inc(N),
     {error, {bad_value, _}} = ?M:inc(N, foo),

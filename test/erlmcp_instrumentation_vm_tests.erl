@@ -629,7 +629,7 @@ shared_gathering() ->
     Second = receive {collector, P2} -> P2 end,
     receive {reply, _, _} -> ?assert(false) after 50 -> ok end,
     Second ! go_on,
-    [receive {reply, Id, _} -> ok after 2000 -> ?assert(false) end || Id <- lists:seq(1, 100)],
+    [receive {reply, Id, _} -> ok after 30000 -> ?assert(false) end || Id <- lists:seq(1, 100)],
     ?assertEqual(2, counters:get(Gatherings, 1)),
     %% These are in the mailbox together.
     sys:suspend(?SERVER),
@@ -637,7 +637,7 @@ shared_gathering() ->
     sys:resume(?SERVER),
     Third = receive {collector, P3} -> P3 end,
     Third ! go_on,
-    [receive {reply, Id, _} -> ok after 2000 -> ?assert(false) end || Id <- lists:seq(1, 100)],
+    [receive {reply, Id, _} -> ok after 30000 -> ?assert(false) end || Id <- lists:seq(1, 100)],
     ?assertEqual(3, counters:get(Gatherings, 1)).
 
 gather() ->
@@ -704,7 +704,7 @@ gathering_ends_with_server() ->
          Collector = receive {collector, Pid} -> Pid end,
          Monitor = monitor(process, Collector),
          End(),
-         receive {'DOWN', Monitor, _, _, _} -> ok after 2000 -> ?assert(false) end,
+         receive {'DOWN', Monitor, _, _, _} -> ok after 30000 -> ?assert(false) end,
          start(#{vm_collectors => [{own, ?MODULE}], vm_timeout_ms => 60000})
      end || End <- [fun() -> exit(whereis(?SERVER), kill), await(fun() -> whereis(?SERVER) =:= undefined end) end,
                     fun() -> stop() end]].
@@ -790,7 +790,7 @@ stop() ->
 request() ->
     Id = erlang:unique_integer([positive]),
     ?SERVER ! {erlmcp_vm_request, Id},
-    receive {reply, Id, Families} -> Families after 5000 -> error(no_reply) end.
+    receive {reply, Id, Families} -> Families after 30000 -> error(no_reply) end.
 
 name(Prefix, Name) ->
     list_to_binary(Prefix ++ Name).

@@ -208,7 +208,7 @@ in_a_bad_folder(Blocked) ->
     ok = erlmcp_log_file:flush(),
     false = erlmcp_log_file:is_writing(),
     ok = file:delete(Blocked),
-    ok = erlmcp_ct_load:until(fun erlmcp_log_file:is_writing/0, 20),
+    ok = erlmcp_ct_load:until(fun erlmcp_log_file:is_writing/0),
     logger:notice("after"),
     ok = erlmcp_log_file:flush(),
     %% What it says itself comes after it.
@@ -263,7 +263,7 @@ ids_for_other_formatters(_Config) ->
 %% The metadata of one event in a span and one outside of it.
 collect() ->
     ok = logger:add_handler(?MODULE, ?MODULE, #{config => #{to => self()}}),
-    Said = fun() -> receive {event, #{meta := Meta}} -> Meta after 3000 -> error({nothing_logged, node()}) end end,
+    Said = fun() -> receive {event, #{meta := Meta}} -> Meta after 30000 -> error({nothing_logged, node()}) end end,
     In = ?OTEL:with_span(<<"logs">>, fun() ->
         logger:notice("in"),
         {{?OTEL:trace_id(), ?OTEL:span_id()}, Said()}

@@ -48,7 +48,7 @@ the_line_of_the_guide() ->
         ok = logger:remove_handler(?MODULE),
         ok = logger:update_primary_config(#{level => notice})
     end,
-    Line = receive {line, Said} -> Said after 5000 -> error(no_line) end,
+    Line = receive {line, Said} -> Said after 30000 -> error(no_line) end,
     ?assertMatch(#{<<"message">> := <<"Request processed">>, <<"level">> := <<"info">>,
                    <<"request_id">> := 42, <<"status">> := <<"success">>, <<"duration_ms">> := 1.5},
                  read(Line)).

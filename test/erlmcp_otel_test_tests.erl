@@ -87,9 +87,9 @@ other_processes() ->
     Capture = ?HELP:start(),
     ?OTEL:with_span(request, fun() ->
         {_, Monitor} = ?OTEL:spawn_monitor(fun() -> ?OTEL:with_span(worker, fun() -> ok end) end),
-        receive {'DOWN', Monitor, _, _, _} -> ok after 5000 -> error(timeout) end,
+        receive {'DOWN', Monitor, _, _, _} -> ok after 30000 -> error(timeout) end,
         {_, Other} = erlang:spawn_monitor(fun() -> ?OTEL:with_span(stranger, fun() -> ok end) end),
-        receive {'DOWN', Other, _, _, _} -> ok after 5000 -> error(timeout) end
+        receive {'DOWN', Other, _, _, _} -> ok after 30000 -> error(timeout) end
     end),
     Spans = ?HELP:stop(Capture),
     ?HELP:assert_span(worker, #{parent => request}, Spans),
@@ -109,7 +109,7 @@ a_request_with_a_parent_of_its_own() ->
 the_whole_node() ->
     Work = fun() ->
         {_, Monitor} = spawn_monitor(fun() -> ?OTEL:with_span(stranger, fun() -> ok end) end),
-        receive {'DOWN', Monitor, _, _, _} -> ok after 5000 -> error(timeout) end
+        receive {'DOWN', Monitor, _, _, _} -> ok after 30000 -> error(timeout) end
     end,
     {ok, Spans} = ?HELP:capture(Work, all),
     ?HELP:assert_span(stranger, #{parent => undefined}, Spans),

@@ -225,7 +225,7 @@ await_scrape(Url, Jobs, Ms) ->
     erlmcp_ct_load:until(fun() ->
         query(Url, "count(up)", now) =:= length(Jobs) andalso
             query(Url, "min(timestamp(up))", now) * 1000 > Ms + 2
-    end, 20).
+    end).
 
 %% Prometheus
 

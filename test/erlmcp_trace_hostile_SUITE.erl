@@ -95,7 +95,7 @@ context_functions(_Config) ->
             receive
                 {'DOWN', Ref, _, _, normal} -> true;
                 {'DOWN', Ref, _, _, Reason} -> error({ended, Reason})
-            after 5000 -> error(hangs)
+            after 30000 -> error(hangs)
             end
     end).
 
