@@ -1,13 +1,25 @@
 %% Real Prometheus servers.
 -module(erlmcp_ct_prometheus).
 
--export([executable/1, with/5]).
+-export([versions/0, executable/1, with/5]).
 
-%% The one that is installed, or the newest of those that scripts/fetch-debian.sh
-%% has fetched whose folder is named so; `false' if there is none.
-executable(installed) ->
-    os:find_executable("prometheus");
-executable(Pattern) ->
+%% Those that tests run: the one that is installed, and what scripts/fetch-debian.sh
+%% fetches.
+versions() ->
+    [installed, v2_53, v3_5].
+
+%% `{skip, Why}' if it is not here.
+executable(Version) ->
+    case found(Version) of
+        false -> {skip, lists:concat(["no Prometheus ", Version, ": run scripts/fetch-debian.sh"])};
+        Executable -> {ok, Executable}
+    end.
+
+found(installed) -> os:find_executable("prometheus");
+found(v2_53) -> fetched("prometheus-2.53.*");
+found(v3_5) -> fetched("prometheus-3.5.*").
+
+fetched(Pattern) ->
     case filelib:wildcard(filename:join([erlmcp_ct_oracle:tools(), Pattern, "prometheus"])) of
         [] -> false;
         Found -> lists:last(Found)

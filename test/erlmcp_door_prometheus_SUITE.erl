@@ -16,10 +16,9 @@ suite() ->
     [{timetrap, {minutes, 4}}].
 
 all() ->
-    [installed, v2_53, v3_5].
+    erlmcp_ct_prometheus:versions().
 
 init_per_suite(Config) ->
-    {ok, _} = application:ensure_all_started(inets),
     erlmcp_ct_app:quiet(),
     Config.
 
@@ -29,14 +28,18 @@ end_per_suite(_Config) ->
 end_per_testcase(_Case, _Config) ->
     erlmcp_ct_app:stop().
 
-installed(Config) -> scraped(Config, "installed", erlmcp_ct_prometheus:executable(installed)).
+installed(Config) -> scraped(Config, installed).
 
-v2_53(Config) -> scraped(Config, "v2_53", erlmcp_ct_prometheus:executable("prometheus-2.53.*")).
+v2_53(Config) -> scraped(Config, v2_53).
 
-v3_5(Config) -> scraped(Config, "v3_5", erlmcp_ct_prometheus:executable("prometheus-3.5.*")).
+v3_5(Config) -> scraped(Config, v3_5).
 
-scraped(_Config, Version, false) ->
-    {skip, "no Prometheus " ++ Version ++ ": run scripts/fetch-debian.sh"};
+scraped(Config, Version) ->
+    case erlmcp_ct_prometheus:executable(Version) of
+        {ok, Executable} -> scraped(Config, Version, Executable);
+        Skip -> Skip
+    end.
+
 scraped(Config, Version, Executable) ->
     Dir = filename:join(proplists:get_value(priv_dir, Config), Version),
     ok = file:make_dir(Dir),

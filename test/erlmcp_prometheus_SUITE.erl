@@ -8,7 +8,7 @@
 -include_lib("stdlib/include/assert.hrl").
 
 -export([all/0, suite/0, groups/0]).
--export([init_per_suite/1, end_per_suite/1, init_per_group/2, end_per_group/2]).
+-export([init_per_group/2, end_per_group/2]).
 -export([init_per_testcase/2, end_per_testcase/2]).
 -export([default_features/1]).
 -export([native_histograms/1]).
@@ -29,32 +29,20 @@ suite() ->
     [{timetrap, {minutes, 4}}].
 
 all() ->
-    [{group, Version} || {Version, _Where} <- versions()].
+    [{group, Version} || Version <- erlmcp_ct_prometheus:versions()].
 
 groups() ->
     [{Version, [parallel], [default_features, native_histograms, exemplar_storage, each_protocol,
                             exponential_histograms, exemplars_are_stored]}
-     || {Version, _Where} <- versions()].
-
-versions() ->
-    [{installed, installed},
-     {v2_53, "prometheus-2.53.*"},
-     {v3_5, "prometheus-3.5.*"}].
-
-init_per_suite(Config) ->
-    {ok, _} = application:ensure_all_started(inets),
-    Config.
-
-end_per_suite(_Config) ->
-    ok.
+     || Version <- erlmcp_ct_prometheus:versions()].
 
 init_per_group(Version, Config) ->
-    case erlmcp_ct_prometheus:executable(proplists:get_value(Version, versions())) of
-        false ->
-            {skip, lists:concat(["no Prometheus ", Version, ": run scripts/fetch-debian.sh"])};
-        Executable ->
+    case erlmcp_ct_prometheus:executable(Version) of
+        {ok, Executable} ->
             ct:log("~ts: ~ts", [Executable, os:cmd(Executable ++ " --version")]),
-            [{prometheus, Executable} | Config]
+            [{prometheus, Executable} | Config];
+        Skip ->
+            Skip
     end.
 
 end_per_group(_Version, _Config) ->

@@ -359,8 +359,13 @@ class GuideTest(unittest.TestCase):
         """A query. The application handles ten requests a second."""
         (query,) = block.commands()
         client = Client("prometheus:9090")
-        # Over five minutes: it grows with each scrape of an application that began a short time ago.
-        wait_for("more than one request a second", lambda: (client.value(query) or 0) > 1, 120, pause=1)
+
+        def grown() -> float | None:
+            """Over five minutes: it grows with each scrape of an application that began a short time ago."""
+            value = client.value(query)
+            return value if value and value > 1 else None
+
+        self.assertGreater(wait_for("more than one request a second", grown, 120, pause=1), 1)
 
     # Maintenance
 

@@ -391,7 +391,9 @@ class Cases(unittest.TestCase):
             soon("the backend's records", lambda: backend.accepted("log_records") >= 1)
             soon("some of the others", lambda: any(readers.trace(one) for one in others))
             time.sleep(2)
-            self.assertLess(sum(1 for one in others if readers.trace(one)), 40)
+            kept = sum(1 for one in others if readers.trace(one))
+            self.assertGreater(kept, 0)
+            self.assertLess(kept, 40)
             mine = {"service_name": senders.SERVICE}
             soon("calls", lambda: readers.total(EXPORTED, "erlmcp_spans_calls", **mine) >= 102)
             self.assertEqual(readers.total(EXPORTED, "erlmcp_spans_calls", **mine), 102)
