@@ -56,7 +56,7 @@ run() { # NAME COMMAND...
 }
 
 runner_cargo() {
-  run cargo cargo test --workspace --locked --quiet
+  run cargo cargo test --workspace --locked --quiet --no-fail-fast
   local log=$logs/cargo.log
   count "$(sum "$log" '^test result: .* ([0-9]+) passed;.*')" \
     "$(sum "$log" '^test result: .* ([0-9]+) failed;.*')" \
@@ -71,8 +71,7 @@ runner_eunit() {
 }
 
 runner_ct() {
-  # The upgrade suite panics on purpose; each line still tells the place.
-  RUST_BACKTRACE=0 run ct rebar3 ct --sys_config config/test.config
+  run ct rebar3 ct --sys_config config/test.config
   local log=$logs/ct.log
   count "$(($(sum "$log" '.*All ([0-9]+) tests passed.*') + $(sum "$log" '^(.* )?Passed ([0-9]+) tests.*' 2)))" \
     "$(sum "$log" '.*Failed ([0-9]+) tests.*')" "$(sum "$log" '.*Skipped ([0-9]+)[ .].*')"
@@ -140,7 +139,11 @@ for runner in "$@"; do
   fi
 done
 
+if [ ${#broken[@]} -gt 0 ]; then
+  printf '\nwhat failed (logs in %s):\n' "$logs"
+  broken=("${broken[@]/#/$logs/}")
+  scripts/failures.sh "${broken[@]/%/.log}"
+fi
 printf '\n'
-[ ${#broken[@]} -eq 0 ] || printf 'failed runners: %s (logs in %s)\n' "${broken[*]}" "$logs"
 printf '%d passed, %d failed, %d skipped\n' "$passed" "$failed" "$skipped"
 [ "$failed" -eq 0 ] && [ ${#broken[@]} -eq 0 ]

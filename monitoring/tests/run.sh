@@ -70,13 +70,14 @@ trap stop EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM HUP
 
-passed=0 failed=0 skipped=0
+passed=0 failed=0 skipped=0 broken=()
 count() { # PART STATUS
   local line p f s
   line=$(grep -E "^$1: [0-9]+ passed, [0-9]+ failed, [0-9]+ skipped\$" "$logs/stack-$1.log" | tail -1 || true)
   if [ -z "$line" ]; then
     printf 'stack-test: %s broke before it could count (status %s)\n' "$1" "$2" >&2
     failed=$((failed + 1))
+    broken+=("$logs/stack-$1.log")
     return
   fi
   read -r p f s < <(sed -E 's/[^0-9]*([0-9]+) passed, ([0-9]+) failed, ([0-9]+) skipped/\1 \2 \3/' <<<"${line#"$1": }")
@@ -85,6 +86,7 @@ count() { # PART STATUS
     printf 'stack-test: %s executed no test\n' "$1" >&2
     f=1
   fi
+  [ "$f" -eq 0 ] || broken+=("$logs/stack-$1.log")
   passed=$((passed + p)) failed=$((failed + f)) skipped=$((skipped + s))
 }
 
@@ -115,5 +117,9 @@ else
   while [ "${#running[@]}" -gt 0 ]; do finish_one; done
 fi
 
+if [ ${#broken[@]} -gt 0 ]; then
+  printf '\nwhat failed (logs in %s):\n' "$logs"
+  "$root/scripts/failures.sh" "${broken[@]}"
+fi
 printf '\n%d passed, %d failed, %d skipped\n' "$passed" "$failed" "$skipped"
 [ "$failed" -eq 0 ]

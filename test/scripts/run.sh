@@ -67,6 +67,71 @@ expect 'setup without Rust says where to get it' 1 'rustup\.rs' \
 expect 'the demo refuses a wrong setting' 2 'DEMO_SECONDS' \
   env DEMO_SECONDS=soon examples/demo/run.sh
 
+# What each runner prints of a failure, among what is none.
+cat >"$work/sample.log" <<'LOG'
+== cargo
+AssertionError: of a test that wants it
+spool::is_read --- FAILED
+thread 'spool::is_read' (7) panicked at spool.rs:94:55:
+test result: FAILED. 37 passed; 1 failed; 0 ignored
+== eunit
+  erlmcp_tests: one_test...ok
+  erlmcp_tests: two_test...*failed*
+== ct
+%%% erlmcp_a_SUITE: ....
+%%% erlmcp_b_SUITE ==> one: SKIPPED
+%%% erlmcp_b_SUITE ==> two: FAILED
+%%% erlmcp_b_SUITE ==>
+Failure/Error: ?assert(X > 1)
+      line: 128
+...
+%%% erlmcp_c_SUITE: ...
+== elixir
+         1) test of a tool (ToolServerTest)
+            ** (MatchError) no match
+== telemetry (9 s)
+test_01 (guide_test.GuideTest.test_01) ... ok
+FAIL: test_02 (guide_test.GuideTest.test_02)
+AssertionError: 1 != 3
+FAILED (failures=1)
+== scripts
+ok 1 status
+not ok 2 verify
+#  in test file monitoring/tests/scripts/native.bats, line 55
+FAILED   verify --native
+stack-test: live broke before it could count (status 1)
+what failed (logs in /tmp):
+  FAIL: test_02 (guide_test.GuideTest.test_02)
+LOG
+cat >"$work/wanted" <<'LOG'
+== cargo
+  spool::is_read --- FAILED
+  thread 'spool::is_read' (7) panicked at spool.rs:94:55:
+== eunit
+    erlmcp_tests: two_test...*failed*
+== ct
+  %%% erlmcp_b_SUITE ==> two: FAILED
+  %%% erlmcp_b_SUITE ==>
+  Failure/Error: ?assert(X > 1)
+        line: 128
+== elixir
+           1) test of a tool (ToolServerTest)
+              ** (MatchError) no match
+== telemetry (9 s)
+  FAIL: test_02 (guide_test.GuideTest.test_02)
+  AssertionError: 1 != 3
+== scripts
+  not ok 2 verify
+  #  in test file monitoring/tests/scripts/native.bats, line 55
+  FAILED   verify --native
+  stack-test: live broke before it could count (status 1)
+LOG
+failures() { scripts/failures.sh "$@" >"$work/found" && diff "$work/wanted" "$work/found" && echo same; }
+expect 'what failed is found, whatever the runner' 0 '^same$' failures "$work/sample.log"
+printf 'make: no rule\n' >"$work/plain.log"
+expect 'of a log that does not say it, the end is shown' 0 '^  make: no rule$' scripts/failures.sh "$work/plain.log"
+expect 'a log that is not there is told of' 2 'no such file: /nonexistent' scripts/failures.sh /nonexistent
+
 # A precompiled native library, in a copy of what takes it, on a PATH without cargo.
 mkdir -p "$work/library/native" "$work/library/scripts" "$work/built" "$work/plain"
 cp native/Makefile "$work/library/native/"
