@@ -61,7 +61,7 @@ trap 'exit 130' INT TERM
 
 status=0
 cd "$here"
-timeout --kill-after=30 900 "$python" -B -m pytest --quiet --tb=short -rs --basetemp="$work/pytest" \
+timeout --kill-after=30 900 "$python" -B -m pytest --quiet --tb=short -rfEs --basetemp="$work/pytest" \
   -p no:cacheprovider "${files[@]:-$here}" &
 pytest=$!
 wait "$pytest" || status=$?

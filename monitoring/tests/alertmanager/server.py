@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from shipped import CONFIG, SECRETS_SCRIPT, TEMPLATES, program
-from sinks import HttpSink, SmtpSink
+from sinks import PATIENCE, HttpSink, SmtpSink
 
 EXTERNAL_URL = "http://alertmanager.example:9093"
 ACCESS_KEY, SECRET_KEY = "AKIDEXAMPLE", "secret-of-the-test"
@@ -118,7 +118,7 @@ class Alertmanager:
                  f"--web.external-url={EXTERNAL_URL}", "--web.route-prefix=/", "--log.level=debug"],
                 stdout=log, stderr=subprocess.STDOUT, env=env,
             )  # fmt: skip
-        end = time.monotonic() + 20
+        end = time.monotonic() + PATIENCE
         while not (port := re.search(r"address=127\.0\.0\.1:(\d+)", self.log.read_text())):
             assert self._process.poll() is None, self.log.read_text()
             assert time.monotonic() < end, "it does not listen"
@@ -133,7 +133,7 @@ class Alertmanager:
                 time.sleep(0.05)
 
     def get(self, path: str, raw: bool = False) -> Any:
-        with urllib.request.urlopen(self.url + path, timeout=10) as answer:
+        with urllib.request.urlopen(self.url + path, timeout=PATIENCE) as answer:
             body = answer.read()
         return body.decode() if raw else json.loads(body)
 
@@ -141,12 +141,12 @@ class Alertmanager:
         request = urllib.request.Request(
             self.url + "/api/v2/alerts", json.dumps(alerts).encode(), {"Content-Type": "application/json"}
         )
-        with urllib.request.urlopen(request, timeout=10) as answer:
+        with urllib.request.urlopen(request, timeout=PATIENCE) as answer:
             assert answer.status == 200
 
     def reload(self) -> None:
         request = urllib.request.Request(self.url + "/-/reload", method="POST")
-        with urllib.request.urlopen(request, timeout=10) as answer:
+        with urllib.request.urlopen(request, timeout=PATIENCE) as answer:
             assert answer.status == 200
 
     def alerts(self, **labels: str) -> list[dict[str, Any]]:
@@ -167,7 +167,7 @@ class Alertmanager:
     def stop(self) -> None:
         self._process.terminate()
         try:
-            self._process.wait(10)
+            self._process.wait(PATIENCE)
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait(10)

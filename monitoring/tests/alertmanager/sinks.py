@@ -21,6 +21,9 @@ from aiosmtpd.smtp import SMTP, AuthResult, Envelope, LoginPassword, Session
 
 T = TypeVar("T")
 
+# Ends a test that hangs; what is waited for comes within seconds.
+PATIENCE = 60.0
+
 
 @dataclass(frozen=True)
 class Request:
@@ -88,7 +91,7 @@ class HttpSink:
             found = list(self.requests)
         return [r for r in found if r.path.startswith(path) and text.encode() in r.body]
 
-    def wait(self, path: str, text: str, count: int = 1, timeout: float = 15) -> list[Request]:
+    def wait(self, path: str, text: str, count: int = 1, timeout: float = PATIENCE) -> list[Request]:
         """Waits until so many requests to the path have the text in their body."""
         return wait_for(lambda: self.matching(path, text), count, timeout, f"{path} with {text!r}")
 
@@ -98,6 +101,7 @@ class HttpSink:
 
 
 def wait_for(look: Callable[[], list[T]], count: int, timeout: float, what: str) -> list[T]:
+    """What `look` finds, as soon as that is so much."""
     end = time.monotonic() + timeout
     while True:
         found = look()
@@ -194,7 +198,7 @@ class SmtpSink:
         self._controller.start()
         self.port: int = self._controller.port
 
-    def wait(self, text: str, count: int = 1, timeout: float = 15) -> list[Mail]:
+    def wait(self, text: str, count: int = 1, timeout: float = PATIENCE) -> list[Mail]:
         """Waits until so many mails have the text in their HTML or subject."""
         return wait_for(
             lambda: [m for m in list(self.mails) if text in m.subject or text in m.part("html")],

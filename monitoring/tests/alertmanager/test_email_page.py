@@ -32,7 +32,7 @@ def browse(page: Path, *arguments: str) -> str:
     answer = subprocess.run(
         [chromium(), "--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--virtual-time-budget=2000",
          f"--user-data-dir={page.parent / 'profile'}", *arguments, page.as_uri()],
-        capture_output=True, text=True, timeout=60,
+        capture_output=True, text=True, timeout=300,
     )  # fmt: skip
     assert answer.returncode == 0, answer.stderr
     return answer.stdout

@@ -9,6 +9,7 @@ import time
 import urllib.parse
 import urllib.request
 import uuid
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +18,7 @@ import yaml
 from alerts import alert, ended
 from conftest import Bench, wanted
 from shipped import CONFIG
+from sinks import PATIENCE, wait_for
 
 Labels = dict[str, Any]
 
@@ -374,27 +376,40 @@ def built(labels: Labels, place: dict[str, str]) -> dict[str, Any]:
     return alert(mine.pop("name"), **mine)
 
 
-def state(bench: Bench, wanted_alert: dict[str, Any]) -> dict[str, Any]:
+def state(
+    bench: Bench, wanted_alert: dict[str, Any], fits: Callable[[dict[str, Any]], bool] = lambda _: True
+) -> dict[str, Any]:
+    """What the API says of an alert, as soon as it fits."""
     labels = wanted_alert["labels"]
-    # What its labels do not have must be empty: an escalation differs by that.
-    for _ in range(100):
-        for found in bench.server.alerts(cluster=labels["cluster"]):
-            if found["labels"] == labels:
-                return dict(found["status"]) | {"fingerprint": found["fingerprint"]}
-        time.sleep(0.05)
-    raise AssertionError(f"{labels} is not in the API")
+
+    def look() -> list[dict[str, Any]]:
+        # What its labels do not have must be empty: an escalation differs by that.
+        found = [a for a in bench.server.alerts(cluster=labels["cluster"]) if a["labels"] == labels]
+        states = [dict(a["status"]) | {"fingerprint": a["fingerprint"]} for a in found]
+        return [status for status in states if fits(status)]
+
+    return wait_for(look, 1, PATIENCE, f"the alert {labels} as it should be")[0]
+
+
+def suppressed(status: dict[str, Any]) -> bool:
+    return bool(status["state"] == "suppressed")
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda c: f"{c.rule}-{c.source['name']}")
 def test_inhibition(bench: Bench, case: Case) -> None:
     pairs = []
-    for labels, muted in [(labels, True) for labels in case.muted] + [(labels, False) for labels in case.left]:
+    left = [(case.source, labels, False) for labels in case.left]
+    muted_by_it = [(case.source, labels, True) for labels in case.muted]
+    # Sources are taken in while the API answers, one after the other: when the last one
+    # mutes, the others would.
+    for source, target, muted in [*left, *muted_by_it, (DOWN, INSTANCE_DOWN, True)]:
         # Each with a source of its own: some targets are sources of other rules.
         mark = uuid.uuid4().hex[:10]
         place = {"environment": f"inhibit-{mark}", "cluster": f"cluster-{mark}"}
-        pairs.append((built(case.source, place), built(labels, place), muted))
+        pairs.append((built(source, place), built(target, place), muted))
     bench.server.post([source for source, _, _ in pairs])
     bench.server.post([target for _, target, _ in pairs])
+    state(bench, pairs[-1][1], suppressed)
     for source, target, muted in pairs:
         source_state, status = state(bench, source), state(bench, target)
         assert source_state["inhibitedBy"] == [], "the source is muted by its target"
@@ -406,10 +421,7 @@ def test_inhibition(bench: Bench, case: Case) -> None:
     # When the source is over, its targets are heard again.
     bench.server.post(ended([source for source, _, _ in pairs]))
     for _, target, _ in pairs:
-        end = time.monotonic() + 10
-        while (status := state(bench, target))["inhibitedBy"]:
-            assert time.monotonic() < end, status
-            time.sleep(0.1)
+        state(bench, target, lambda status: not status["inhibitedBy"])
 
 
 def test_every_rule_has_cases() -> None:
@@ -462,14 +474,8 @@ def test_one_silence_covers_an_alert_and_its_escalation(bench: Bench, version: s
     other = alert("ErlmcpErrorRateHigh", environment=place, queue='ma"in, {x}', topic="saturation")
     bench.server.post([raised, other])
     cluster = original["labels"]["cluster"]
-    states = {}
-    end = time.monotonic() + 10
-    while len(states) < 3 and time.monotonic() < end:
-        states = {
-            a["labels"]["alertname"]: (a["status"]["state"], a["status"]["silencedBy"])
-            for a in bench.server.alerts(environment=place, cluster=cluster)
-        }
-        time.sleep(0.1)
+    found = wait_for(lambda: bench.server.alerts(environment=place, cluster=cluster), 3, PATIENCE, "three alerts")
+    states = {a["labels"]["alertname"]: (a["status"]["state"], a["status"]["silencedBy"]) for a in found}
     identifier = [added.stdout.strip()]
     assert states["ErlmcpQueueDepthHigh"] == ("suppressed", identifier)
     assert states["ErlmcpEscalated"] == ("suppressed", identifier)

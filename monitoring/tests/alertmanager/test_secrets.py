@@ -13,7 +13,7 @@ import pytest
 from alerts import alert
 from server import Alertmanager, calendar, prepare, waits, write_secrets
 from shipped import README, SECRETS_SCRIPT, SHIPPED
-from sinks import HttpSink, SmtpSink, wait_for
+from sinks import PATIENCE, HttpSink, SmtpSink, wait_for
 
 
 def script(folder: Path, *arguments: str, value: str = "") -> subprocess.CompletedProcess[str]:
@@ -119,10 +119,10 @@ def test_without_any_secret_it_starts_and_says_what_is_missing(
         place = f"bare-{uuid.uuid4().hex[:10]}"
         server.post([alert(environment=place, priority="P0")])
         for name in ("slack_url_platform", "pagerduty_key_platform", "smtp_password"):
-            wait_for(lambda: [n for n in [name] if f"secrets/{n}" in server.log.read_text()], 1, 15, name)
+            wait_for(lambda: [n for n in [name] if f"secrets/{n}" in server.log.read_text()], 1, PATIENCE, name)
         # SNS: one version looks for the profile first, the other for the number.
         sns = re.compile(r"config profile, erlmcp-alerts|erlmcp\.sms\.phone\.platform")
-        wait_for(lambda: sns.findall(server.log.read_text()), 1, 15, "sns")
+        wait_for(lambda: sns.findall(server.log.read_text()), 1, PATIENCE, "sns")
         metrics = server.get("/metrics", raw=True)
         failed = [line for line in metrics.splitlines() if line.startswith("alertmanager_notifications_failed_total{")]
         assert sum(float(line.rsplit(" ", 1)[1]) for line in failed) > 0, "what ErlmcpAlertmanagerNotificationsFailing sees"
@@ -130,8 +130,8 @@ def test_without_any_secret_it_starts_and_says_what_is_missing(
         # Written now, they are read without a restart; only phones.tmpl wants a reload.
         write_secrets(tmp_path / "secrets", http, smtp)
         server.reload()
-        http.wait("/slack/", place, timeout=60)
-        http.wait("/sns", place[:12], timeout=60)
+        http.wait("/slack/", place)
+        http.wait("/sns", place[:12])
     finally:
         server.stop()
 

@@ -30,7 +30,7 @@ channels() {
   "$python" -c 'import aiosmtpd' 2>/dev/null || return 0
   "$python" -B "$here/stand-in/channels.py" >"$story/channels" 2>&1 3>&- &
   echo "$!" >"$story/channels.pid"
-  for _ in {1..100}; do [ -s "$story/channels" ] && break || sleep 0.1; done
+  for _ in {1..600}; do [ -s "$story/channels" ] && break || sleep 0.1; done
   read -r slack mail <"$story/channels"
   printf 'http://127.0.0.1:%s/slack' "$slack" >"$monitoring/alertmanager/secrets/slack_url_monitoring"
   printf 'password' >"$monitoring/alertmanager/secrets/smtp_password"
@@ -193,8 +193,11 @@ answers() { # TIME
 @test "a program that was killed is told, and started again by start" {
   read -r pid _ <"$state/run/node-exporter.pid"
   kill -KILL "$pid"
-  sleep 0.3
-  deploy status
+  for _ in {1..600}; do
+    deploy status
+    [ "$status" -eq 0 ] || break
+    sleep 0.1
+  done
   ends_with 1
   says "not running"
   deploy start --profile jaeger --profile victoria-metrics
@@ -241,7 +244,7 @@ answers() { # TIME
   if ss -Hltnp | grep -v python; then return 1; fi
   python3 -m http.server --bind 127.0.0.1 9090 >/dev/null 2>&1 3>&- &
   holder=$!
-  for _ in {1..50}; do [ -n "$(ss -Hltn 'sport = :9090')" ] && break || sleep 0.1; done
+  for _ in {1..600}; do [ -n "$(ss -Hltn 'sport = :9090')" ] && break || sleep 0.1; done
   deploy start
   kill "$holder"
   ends_with 1

@@ -18,7 +18,8 @@ use crate::receiver::Receiver;
 pub(crate) use OtlpProtocol::{Grpc, HttpProtobuf};
 
 pub(crate) const BOTH: [OtlpProtocol; 2] = [HttpProtobuf, Grpc];
-pub(crate) const LONG: Duration = Duration::from_secs(10);
+/// Ends what hangs; nothing that is well takes so long.
+pub(crate) const LONG: Duration = Duration::from_secs(60);
 
 pub(crate) fn millis(n: u64) -> Duration {
     Duration::from_millis(n)
@@ -108,7 +109,8 @@ impl Bench {
                 "{signal}: {stats:?} {queue:?}"
             );
             assert_eq!(stats.taken + stats.recovered, ended + stats.pending + stats.spooled);
-            assert_eq!(stats.in_flight, 0);
+            // What is in the spool is tried now and then.
+            assert!(stats.in_flight <= u64::from(stats.spooled > 0), "{signal}: {stats:?}");
         }
     }
 }

@@ -5,7 +5,7 @@ use std::net::TcpListener;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use erlmcp_export::otlp::{
     DropReason, ExporterConfig, MetricRecords, ScopeBytes, Signal, SignalConfig, Tap,
@@ -49,7 +49,8 @@ fn stop_keeps_its_deadline_and_counts_what_is_left() {
     let begin = Instant::now();
     let stopped = exporter.stop(millis(300));
     assert!(begin.elapsed() >= millis(300), "it tried");
-    assert!(begin.elapsed() < millis(1_500), "{:?}", begin.elapsed());
+    // An attempt would end by itself after ten.
+    assert!(begin.elapsed() < millis(8_000), "{:?}", begin.elapsed());
     let signals = stopped.stats.signals;
     assert_eq!(signals.traces.dropped.get(DropReason::Shutdown), 5_000);
     assert_eq!(signals.logs.dropped.get(DropReason::Shutdown), 1);
@@ -192,7 +193,7 @@ fn metrics_are_sent_at_their_interval_and_at_flush_and_stop() {
 
 #[test]
 fn metrics_under_way_are_not_collected_again() {
-    let receiver = Receiver::new(HttpProtobuf, [Reply::Slow(millis(400)), Reply::Partial(7)]);
+    let receiver = Receiver::new(HttpProtobuf, [Reply::Slow(millis(1_000)), Reply::Partial(7)]);
     let mut bench = Bench::new();
     bench.sources.metrics = Some(Arc::new(Asked(AtomicU64::new(0))));
     let mut config = config(HttpProtobuf, &receiver);
@@ -201,7 +202,7 @@ fn metrics_under_way_are_not_collected_again() {
     let exporter = bench.start(config);
     eventually("the second is there", || receiver.names().len() >= 2);
     assert_eq!(receiver.names()[..2], ["asked-0", "asked-1"]);
-    let stats = exporter.stop(Duration::from_secs(5)).stats;
+    let stats = exporter.stop(LONG).stats;
     assert!(stats.collections_skipped >= 3, "{stats:?}");
     let metrics = stats.signals.metrics;
     assert_eq!(metrics.rejected_points, 7);

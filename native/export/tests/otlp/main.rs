@@ -4,6 +4,8 @@ mod common;
 mod delivery;
 mod ending;
 mod faults;
+#[path = "../shared/ports.rs"]
+mod ports;
 mod receiver;
 mod settings;
 mod spool;

@@ -44,6 +44,8 @@ pub(crate) enum Reply {
     Close,
     /// Takes it after so long.
     Slow(Duration),
+    /// Takes it when the test says so.
+    Held,
 }
 
 /// A request that came, whether it was taken or not.
@@ -65,6 +67,7 @@ struct State {
     /// Largest request that is taken.
     max_bytes: usize,
     close: Notify,
+    release: Notify,
 }
 
 pub(crate) struct Receiver {
@@ -104,6 +107,7 @@ impl Receiver {
             received: Mutex::default(),
             max_bytes: options.max_bytes,
             close: Notify::new(),
+            release: Notify::new(),
         });
         let listener = runtime.block_on(async {
             let socket = tokio::net::TcpSocket::new_v4().unwrap();
@@ -115,6 +119,11 @@ impl Receiver {
         let tls = options.tls.is_some();
         runtime.spawn(accept(listener, options, Arc::clone(&state)));
         Self { address, tls, state, runtime: Some(runtime) }
+    }
+
+    /// Lets a request that is held be taken.
+    pub(crate) fn release(&self) {
+        self.state.release.notify_one();
     }
 
     pub(crate) fn received(&self) -> Vec<Received> {
@@ -190,7 +199,8 @@ where
 impl State {
     fn next(&self, mut received: Received) -> Reply {
         let reply = self.script.lock().pop_front().unwrap_or(Reply::Take);
-        received.taken = matches!(reply, Reply::Take | Reply::Partial(_) | Reply::Slow(_));
+        received.taken =
+            matches!(reply, Reply::Take | Reply::Partial(_) | Reply::Slow(_) | Reply::Held);
         self.received.lock().push(received);
         reply
     }
@@ -246,6 +256,7 @@ async fn http_answer(
         Reply::Grpc(..) => panic!("this receiver speaks HTTP"),
         Reply::Close => state.hang_up().await,
         Reply::Slow(time) => tokio::time::sleep(time).await,
+        Reply::Held => state.release.notified().await,
     }
     Ok(response)
 }
@@ -300,6 +311,7 @@ impl Services {
             }
             Reply::Close => self.0.hang_up().await,
             Reply::Slow(time) => tokio::time::sleep(time).await,
+            Reply::Held => self.0.release.notified().await,
         }
         Ok(tonic::Response::new(R::default()))
     }

@@ -3,18 +3,14 @@
 use std::fs;
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use erlmcp_export::otlp::{
     DropReason, Exporter, ExporterConfig, ExporterStartError, OtlpEndpoint, SpoolConfig,
 };
 
 use crate::common::*;
+use crate::ports::nowhere;
 use crate::receiver::{Options, Receiver};
-
-fn nowhere() -> SocketAddr {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
-}
 
 fn config(address: SocketAddr, dir: &Path) -> ExporterConfig {
     let mut config = config_with(|signal| {
@@ -43,7 +39,7 @@ fn leave_behind(dir: &Path, spans: std::ops::Range<usize>) -> Vec<String> {
     config.max_batch_records = 100;
     let exporter = bench.start(config);
     let names = bench.spans(spans);
-    let stopped = exporter.stop(Duration::from_secs(2));
+    let stopped = exporter.stop(LONG);
     assert!(stopped.complete);
     let traces = stopped.stats.signals.traces;
     assert_eq!(traces.spooled, traces.recovered + names.len() as u64);

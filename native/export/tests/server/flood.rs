@@ -79,6 +79,7 @@ fn handshakes_in_the_reserve_displace_nobody() {
     let door = DoorConfig {
         tls: Some(authority.serve(&folder)),
         max_handshakes: 2,
+        handshake_timeout: PATIENCE,
         ..DoorConfig::default()
     };
     let config = ServerConfig { door, max_connections: 2, ..config() };
@@ -103,8 +104,8 @@ fn over_tls_a_reader_that_makes_progress_is_not_cut() {
     let door = DoorConfig { tls: Some(authority.serve(&folder)), ..DoorConfig::default() };
     let bytes = 2 << 20;
     let (_, sources) = Synthetic::sources(bytes, Duration::ZERO);
-    // 300 ms without progress, and 256 KiB a second; it reads twice as fast.
-    let write_timeout = Duration::from_millis(300);
+    // 1.5 s without progress, and 256 KiB a second; it reads twice as fast.
+    let write_timeout = Duration::from_millis(1_500);
     let config = ServerConfig { door, write_timeout, min_send_rate: 256 << 10, ..config() };
     let (_server, address) = start(config, sources);
     let mut slow = tls_over(narrow(address), &authority.client(None));

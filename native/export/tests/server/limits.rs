@@ -56,14 +56,15 @@ fn whoever_sends_the_head_too_slowly_is_cut() {
         thread::sleep(Duration::from_millis(10));
     }
     let took = begin.elapsed();
-    assert!(took >= SHORT / 2 && took < SHORT * 5, "{took:?}");
+    assert!(took >= SHORT / 2 && took < ServerConfig::default().header_timeout, "{took:?}");
     eventually("the silent one is cut", || is_closed(&silent));
-    assert_eq!(cut(address, "header_timeout"), 2.0);
+    eventually("both are counted", || cut(address, "header_timeout") == 2.0);
 }
 
 #[test]
 fn the_head_of_a_later_request_has_the_same_deadline_and_the_pause_another() {
-    let config = ServerConfig { header_timeout: SHORT, idle_timeout: 4 * SHORT, ..config() };
+    let idle_timeout = 10 * SHORT;
+    let config = ServerConfig { header_timeout: SHORT, idle_timeout, ..config() };
     let (_server, address) = start(config, sources());
     let [idle, halting] = [connect(address), connect(address)];
     for stream in [&idle, &halting] {
@@ -75,18 +76,19 @@ fn the_head_of_a_later_request_has_the_same_deadline_and_the_pause_another() {
     let begin = Instant::now();
     send(&halting, "GET /live HT");
     eventually("half a head is cut", || is_closed(&halting));
-    assert!(begin.elapsed() < SHORT * 3, "{:?}", begin.elapsed());
+    assert!(begin.elapsed() < idle_timeout, "{:?}", begin.elapsed());
     eventually("the idle one is closed", || is_closed(&idle));
     assert_eq!(cut(address, "header_timeout"), 1.0);
 }
 
 #[test]
 fn requests_without_a_pause_have_a_deadline_each() {
-    let config = ServerConfig { header_timeout: SHORT, idle_timeout: SHORT, ..config() };
+    let each = SHORT * 5;
+    let config = ServerConfig { header_timeout: each, idle_timeout: each, ..config() };
     let (_server, address) = start(config, sources());
     let stream = connect(address);
     let begin = Instant::now();
-    while begin.elapsed() < SHORT * 4 {
+    while begin.elapsed() < each * 2 {
         send(&stream, "GET /live HTTP/1.1\r\nHost: t\r\n\r\n");
         assert_eq!(read_one(&stream).status, 200);
     }
@@ -117,14 +119,15 @@ fn a_slow_reader_is_cut_and_disturbs_nobody() {
 #[test]
 fn a_reader_that_makes_progress_is_not_cut() {
     let (_, sources) = Synthetic::sources(LARGE, Duration::ZERO);
-    let config = ServerConfig { write_timeout: SHORT, idle_timeout: SHORT, ..config() };
+    let each = SHORT * 5;
+    let config = ServerConfig { write_timeout: each, idle_timeout: each, ..config() };
     let (_server, address) = start(config, sources);
     let stream = connect(address);
     send(&stream, "GET /metrics HTTP/1.1\r\nHost: t\r\nConnection: close\r\n\r\n");
-    // For several times the deadlines, but never pausing for as long as one.
+    // For longer than the deadlines, but never pausing for as long as one.
     let begin = Instant::now();
-    let (mut received, mut buffer) = (0, vec![0; 256 * 1024]);
-    while begin.elapsed() < SHORT * 4 {
+    let (mut received, mut buffer) = (0, vec![0; 64 * 1024]);
+    while begin.elapsed() < each * 2 {
         thread::sleep(Duration::from_millis(10));
         received += (&stream).read(&mut buffer).unwrap();
     }
@@ -150,15 +153,17 @@ fn a_write_time_out_is_counted() {
         .unwrap(),
     );
     let sources = erlmcp_export::Sources { metrics, ..sources() };
-    let config = ServerConfig { write_timeout: SHORT, ..config() };
-    let (_server, address) = start(config, sources);
+    let quick = ServerConfig { write_timeout: SHORT, ..config() };
+    let (_server, address) = start(quick, sources.clone());
     let slow = narrow(address);
     let many = "GET /metrics HTTP/1.1\r\nHost: t\r\n\r\n".repeat(20);
     send(&slow, &many);
     eventually("the cut", || cut(address, "write_timeout") == 1.0);
+    let patient = ServerConfig { write_timeout: PATIENCE, ..config() };
+    let (_server, address) = start(patient, sources);
     let gone = narrow(address);
     send(&gone, &many);
-    thread::sleep(SHORT / 3);
+    thread::sleep(SHORT);
     drop(gone);
     eventually("the other's leave", || cut(address, "client_gone") == 1.0);
 }
@@ -201,7 +206,8 @@ fn one_connection_too_many_is_told_so() {
         assert_eq!(refused.header("connection"), Some("close"));
         assert!(refused.text().starts_with("too many connections"));
     }
-    assert!(begin.elapsed() < Duration::from_secs(1));
+    // They are told at once, not when their time for a head is over.
+    assert!(begin.elapsed() < ServerConfig::default().header_timeout);
     let [first, second] = held;
     drop(first);
     eventually("room", || get(address, "/live").status == 200);

@@ -7,6 +7,8 @@ mod health;
 mod http;
 mod lifecycle;
 mod limits;
+#[path = "../shared/ports.rs"]
+mod ports;
 mod sharing;
 mod traces;
 mod vm;

@@ -7,7 +7,8 @@ use std::time::Duration;
 use crate::common::{Synthetic, config, get, request, start};
 use flate2::read::GzDecoder;
 
-const TIME: Duration = Duration::from_millis(200);
+/// Enough for all of them to come.
+const TIME: Duration = Duration::from_secs(2);
 
 #[test]
 fn scrapes_that_come_together_are_rendered_once() {

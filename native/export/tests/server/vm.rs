@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::common::{config, get, sources, start};
+use crate::common::{PATIENCE, config, eventually, get, request, sources, start};
 use erlmcp_export::{ServerConfig, Sources, VmReply, VmSource};
 use erlmcp_metrics::{Family, FamilyKind, LabelSet, Number, Sample};
 
@@ -49,12 +49,12 @@ const SHORT: Duration = Duration::from_millis(100);
 fn an_answer_at_once_is_fresh() {
     let script = Arc::new(Script::default());
     *script.at_once.lock().unwrap() = Some(42);
-    let (config, sources) = with(&script, Duration::from_secs(5));
+    let (config, sources) = with(&script, PATIENCE);
     let (_server, address) = start(config, sources);
     let response = get(address, "/metrics");
     assert_eq!(response.sample("erlang_vm_processes"), Some(42.0));
     assert_eq!(response.sample("erlmcp_vm_metrics_stale"), Some(0.0));
-    assert!(response.sample("erlmcp_vm_metrics_age_seconds").unwrap() < 0.5);
+    assert!(response.sample("erlmcp_vm_metrics_age_seconds").unwrap() < 5.0);
     // The application's own metrics need no VM.
     get(address, "/metrics/custom");
     assert_eq!(script.asked.load(SeqCst), 1);
@@ -75,7 +75,7 @@ fn a_vm_that_never_answers_costs_its_figures_and_a_bounded_wait() {
         assert!(response.sample("erlmcp_vm_metrics_age_seconds").unwrap() > 0.09);
     }
     let took = begin.elapsed();
-    assert!(took >= 2 * SHORT && took < 30 * SHORT, "{took:?}");
+    assert!(took >= 2 * SHORT && took < PATIENCE, "{took:?}");
     assert_eq!(script.asked.load(SeqCst), 1, "one question at a time");
 }
 
@@ -113,7 +113,7 @@ fn an_owner_that_dies_while_asked_is_not_waited_for() {
     let (config, sources) = with(&script, Duration::from_secs(60));
     let (_server, address) = start(config, sources);
     let scrape = thread::spawn(move || get(address, "/metrics"));
-    crate::common::eventually("the question", || !script.kept.lock().unwrap().is_empty());
+    eventually("the question", || !script.kept.lock().unwrap().is_empty());
     script.kept.lock().unwrap().clear();
     assert_eq!(scrape.join().unwrap().sample("erlmcp_vm_metrics_stale"), Some(1.0));
 }
@@ -121,16 +121,16 @@ fn an_owner_that_dies_while_asked_is_not_waited_for() {
 #[test]
 fn scrapes_that_come_together_ask_once() {
     let script = Arc::new(Script::default());
-    let (config, sources) = with(&script, Duration::from_secs(5));
+    let (config, sources) = with(&script, PATIENCE);
     let (_server, address) = start(config, sources);
     let clients: Vec<_> = ["text/plain", "application/openmetrics-text", "text/plain"]
         .map(|accept| format!("Accept: {accept}"))
-        .map(|accept| {
-            thread::spawn(move || crate::common::request(address, "GET", "/metrics", &[&accept]))
-        })
+        .map(|accept| thread::spawn(move || request(address, "GET", "/metrics", &[&accept])))
         .into_iter()
         .collect();
-    thread::sleep(SHORT);
+    eventually("the question", || !script.kept.lock().unwrap().is_empty());
+    // The others come as well.
+    thread::sleep(20 * SHORT);
     script.kept.lock().unwrap().pop().unwrap().send(processes(5));
     for client in clients {
         assert_eq!(client.join().unwrap().sample("erlang_vm_processes"), Some(5.0));
