@@ -97,8 +97,9 @@ mod tests {
                     .map(|_| {
                         let (flights, done) = (Arc::clone(&flights), Arc::clone(&done));
                         tokio::spawn(async move {
+                            // So long that all of them have joined.
                             let work = || async move {
-                                tokio::time::sleep(Duration::from_millis(50)).await;
+                                tokio::time::sleep(Duration::from_secs(1)).await;
                                 done.fetch_add(1, Ordering::SeqCst) + 1
                             };
                             flights.join(1, work).await

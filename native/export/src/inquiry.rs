@@ -204,7 +204,7 @@ mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
 
     const SHORT: Duration = Duration::from_millis(30);
-    const LONG: Duration = Duration::from_secs(5);
+    const LONG: Duration = Duration::from_secs(60);
 
     fn runtime() -> tokio::runtime::Runtime {
         tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_time().build().unwrap()
@@ -310,7 +310,8 @@ mod tests {
                     })
                 })
                 .collect();
-            tokio::time::sleep(SHORT).await;
+            // Until all of them wait.
+            tokio::time::sleep(Duration::from_secs(1)).await;
             kept.lock().take().unwrap().send(1);
             for task in waiting {
                 assert_eq!(fresh(&task.await.unwrap()), Some(1));
