@@ -279,7 +279,7 @@ startup_of_a_release(Config) ->
     Dir = proplists:get_value(priv_dir, Config),
     Gate = filename:join(Dir, "gate"),
     Boot = release(Dir, Gate),
-    Port = free_port(),
+    Port = erlmcp_ct_program:free_port(),
     Erl = filename:join([code:root_dir(), "bin", "erl"]),
     Node = open_port({spawn_executable, Erl},
                      [{args, ["-boot", Boot, "-noinput", "-erlmcp_instrumentation",
@@ -875,12 +875,6 @@ in_background(Path) ->
         erlmcp_ct_health:close(Oracle)
     end),
     fun() -> receive {Pid, Answer} -> Answer after 30000 -> ct:fail(no_answer) end end.
-
-free_port() ->
-    {ok, Socket} = gen_tcp:listen(0, [{ip, {127, 0, 0, 1}}]),
-    {ok, Port} = inet:port(Socket),
-    ok = gen_tcp:close(Socket),
-    Port.
 
 oracle(Config) ->
     proplists:get_value(oracle, Config).

@@ -203,7 +203,7 @@ killed_processes_are_replaced(_Config) ->
 killed_listener_on_a_fixed_port(_Config) ->
     busy(fun() ->
         [begin
-             [Port, CustomPort] = free_ports(2),
+             [Port, CustomPort] = two_free_ports(),
              erlmcp_ct_app:start(#{http_port => Port, custom_port => CustomPort}),
              Supervisor = whereis(erlmcp_instrumentation_sup),
              [begin
@@ -239,7 +239,7 @@ killed_application(_Config) ->
               fun(_) -> [whereis(erlmcp_instrumentation_sup)] end,
               fun(_) -> [whereis(erlmcp_instrumentation_listener), whereis(erlmcp_instrumentation_sup)] end],
     [begin
-         [Port, CustomPort] = free_ports(2),
+         [Port, CustomPort] = two_free_ports(),
          erlmcp_ct_app:start(#{http_port => Port, custom_port => CustomPort}),
          under_load(fun() ->
              Supervisor = whereis(erlmcp_instrumentation_sup),
@@ -518,11 +518,9 @@ is_free(Port) ->
         {error, eaddrinuse} -> false
     end.
 
-free_ports(Count) ->
-    Sockets = [begin {ok, Socket} = gen_tcp:listen(0, [{ip, {127, 0, 0, 1}}]), Socket end
-               || _ <- lists:seq(1, Count)],
-    [begin
-         {ok, Port} = inet:port(Socket),
-         gen_tcp:close(Socket),
-         Port
-     end || Socket <- Sockets].
+two_free_ports() ->
+    First = erlmcp_ct_program:free_port(),
+    case erlmcp_ct_program:free_port() of
+        First -> two_free_ports();
+        Second -> [First, Second]
+    end.

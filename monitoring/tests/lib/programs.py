@@ -4,6 +4,7 @@ import atexit
 import contextlib
 import ctypes
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -43,14 +44,22 @@ def find(program: str, version: str, name: str | None = None) -> Path:
 
 
 def free_port() -> int:
-    """A loopback port that nobody listens on, not given out before."""
+    """A loopback port that nobody listens on, not given out before.
+
+    Below the ports that the system gives to connections: one of those could be taken
+    before the program listens.
+    """
     while True:
+        port = random.randrange(20_000, 30_000)
+        if port in _given_ports:
+            continue
         with socket.socket() as listener:
-            listener.bind(("127.0.0.1", 0))
-            port = int(listener.getsockname()[1])
-        if port not in _given_ports:
-            _given_ports.add(port)
-            return port
+            try:
+                listener.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+        _given_ports.add(port)
+        return port
 
 
 def wait_for(what: str, check: Callable[[], T | None], seconds: float, pause: float = 0.2) -> T:

@@ -4,7 +4,6 @@ import json
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 import time
@@ -19,11 +18,12 @@ import cases
 import check
 from metrics import Catalogue
 from model import EXAMPLE, HERE, MONITORING, PROMETHEUS, read
+from programs import free_port
 
 if TYPE_CHECKING:
     from suite import Count
 
-SECONDS = 40
+SECONDS = 120
 MODULE = "erlmcp_custom_metric_example"
 
 
@@ -59,7 +59,7 @@ def live(count: "Count", tools: Path) -> None:
 
 
 def chain(folder: Path, build: Path, prometheus: Path) -> list[str]:
-    http, custom, port = free(3)
+    http, custom, port = free_port(), free_port(), free_port()
     subprocess.run(["erlc", "-o", folder, EXAMPLE / f"{MODULE}.erl"], check=True)
     call = f"{{ok,_}}=application:ensure_all_started(erlmcp_instrumentation),ok={MODULE}:declare(),ok={MODULE}:record(north,120),ok={MODULE}:record(south,30)."
     environment = os.environ | {"ERLMCP_HTTP_PORT": str(http), "ERLMCP_CUSTOM_PORT": str(custom), "ERL_CRASH_DUMP_BYTES": "0"}
@@ -134,11 +134,3 @@ def get(url: str) -> dict:
 def value(prometheus: str, query: str) -> float:
     found = get(f"{prometheus}/api/v1/query?{urllib.parse.urlencode({'query': query})}")["result"]
     return float(found[0]["value"][1])
-
-
-def free(number: int) -> list[int]:
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(number)]
-    ports = [one.getsockname()[1] for one in sockets]
-    for one in sockets:
-        one.close()
-    return ports
