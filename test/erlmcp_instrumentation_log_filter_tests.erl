@@ -16,7 +16,7 @@ the_default_handler_shows_warnings() ->
                  "{ok, _} = application:ensure_all_started(erlmcp_instrumentation), "
                  "erlmcp_metrics:inc(below_zero, -1), "
                  "erlmcp_instrumentation_health:drain(), "
-                 "timer:sleep(200), "
+                 "timer:sleep(2000), "
                  "ok = application:stop(erlmcp_instrumentation), "
                  "{ok, #{filters := Filters}} = logger:get_handler_config(default), "
                  "io:format(\"filters ~b~n\", [length(Filters)])"),
@@ -47,7 +47,7 @@ run(Config, Expression) ->
     try
         Ebin = filename:dirname(code:which(erlmcp_instrumentation_app)),
         os:cmd(lists:concat(["timeout 60 erl -noshell -pa ", Ebin, " -config ", File, " -eval '", Expression,
-                             ", timer:sleep(200), io:format(\"done~n\"), halt().' 2>&1"]))
+                             ", timer:sleep(1000), io:format(\"done~n\"), halt().' 2>&1"]))
     after
         file:delete(File)
     end.

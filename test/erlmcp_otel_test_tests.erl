@@ -157,12 +157,14 @@ refuting() ->
 
 waiting() ->
     Capture = ?HELP:start(),
-    Pid = ?OTEL:spawn(fun() -> ?OTEL:with_span(late, fun() -> timer:sleep(100) end) end),
+    Pid = ?OTEL:spawn(fun() -> ?OTEL:with_span(late, fun() -> receive go -> timer:sleep(100) end end) end),
+    Monitor = monitor(process, Pid),
     ?assertEqual([], ?HELP:spans(Capture)),
+    Pid ! go,
     ?HELP:wait_for(late, #{status => unset}, Capture),
     ?HELP:wait_for(late, Capture),
     ?HELP:assert_span(late, ?HELP:stop(Capture)),
-    ?assertNot(is_process_alive(Pid)).
+    receive {'DOWN', Monitor, _, _, Reason} -> ?assertEqual(normal, Reason) after 30000 -> error(timeout) end.
 
 waiting_is_bounded() ->
     Capture = ?HELP:start(),
