@@ -72,19 +72,17 @@ trap 'exit 143' TERM HUP
 
 passed=0 failed=0 skipped=0 broken=()
 count() { # PART STATUS
-  local line p f s
+  local line p=0 f=1 s=0
   line=$(grep -E "^$1: [0-9]+ passed, [0-9]+ failed, [0-9]+ skipped\$" "$logs/stack-$1.log" | tail -1 || true)
   if [ -z "$line" ]; then
     printf 'stack-test: %s broke before it could count (status %s)\n' "$1" "$2" >&2
-    failed=$((failed + 1))
-    broken+=("$logs/stack-$1.log")
-    return
-  fi
-  read -r p f s < <(sed -E 's/[^0-9]*([0-9]+) passed, ([0-9]+) failed, ([0-9]+) skipped/\1 \2 \3/' <<<"${line#"$1": }")
-  if [ "$2" -ne 0 ] && [ "$f" -eq 0 ]; then f=1; fi
-  if [ $((p + f + s)) -eq 0 ]; then
-    printf 'stack-test: %s executed no test\n' "$1" >&2
-    f=1
+  else
+    read -r p f s < <(sed -E 's/[^0-9]*([0-9]+) passed, ([0-9]+) failed, ([0-9]+) skipped/\1 \2 \3/' <<<"${line#"$1": }")
+    if [ "$2" -ne 0 ] && [ "$f" -eq 0 ]; then f=1; fi
+    if [ $((p + f + s)) -eq 0 ]; then
+      printf 'stack-test: %s executed no test\n' "$1" >&2
+      f=1
+    fi
   fi
   [ "$f" -eq 0 ] || broken+=("$logs/stack-$1.log")
   passed=$((passed + p)) failed=$((failed + f)) skipped=$((skipped + s))

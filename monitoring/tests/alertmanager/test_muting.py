@@ -39,14 +39,14 @@ def muting(
     server.stop()
 
 
-def held_back(server: Alertmanager, place: str, **labels: str) -> None:
-    """Waits until a mute time holds the alert back: decided when its group is due."""
+def muted_by(server: Alertmanager, place: str, **labels: str) -> list[str]:
+    """The mute times that hold an alert back: decided when its group is due."""
+    groups = server.groups(environment=place, **labels)
+    return [name for group in groups for found in group["alerts"] for name in found["status"]["mutedBy"]]
 
-    def look() -> list[str]:
-        groups = server.groups(environment=place, **labels)
-        return [name for group in groups for found in group["alerts"] for name in found["status"]["mutedBy"]]
 
-    wait_for(look, 1, PATIENCE, f"a mute time that holds {labels or place} back")
+def held_back(server: Alertmanager, place: str) -> None:
+    wait_for(lambda: muted_by(server, place), 1, PATIENCE, f"a mute time that holds {place} back")
 
 
 @pytest.mark.parametrize("situation", SITUATIONS)
@@ -157,20 +157,15 @@ def test_the_shipped_calendar_now(muting: Bench) -> None:
     muting.server.post([alert(environment=place, priority=p) for p in ("P2", "P3")])
     before = holding(datetime.now(timezone.utc))
     held = {"P2": "maintenance" in before, "P3": "business-hours" not in before or "holidays" in before}
-    try:
-        for priority in held:
-            if held[priority]:
-                held_back(muting.server, place, priority=priority)
-            else:
-                wait_for(
-                    lambda: [r for r in muting.http.matching("/slack/", place) if f"[{priority} " in r.body.decode()],
-                    1, PATIENCE, f"the message of {priority}",
-                )  # fmt: skip
-        groups = muting.server.groups(environment=place)
-        states = {a["labels"]["priority"]: bool(a["status"]["mutedBy"]) for group in groups for a in group["alerts"]}
-    except AssertionError:
-        if before == holding(datetime.now(timezone.utc)):
-            raise
+    states = {}
+    for priority in held:
+
+        def decided(priority: str = priority) -> list[object]:
+            sent = [r for r in muting.http.matching("/slack/", place) if f"[{priority} " in r.body.decode()]
+            return [*muted_by(muting.server, place, priority=priority), *sent]
+
+        wait_for(decided, 1, PATIENCE, f"{priority} held back or sent")
+        states[priority] = bool(muted_by(muting.server, place, priority=priority))
     if before != holding(datetime.now(timezone.utc)):
         pytest.skip("an interval began or ended during the test")
     assert states == held

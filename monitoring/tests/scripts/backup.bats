@@ -87,8 +87,7 @@ exec /usr/bin/gzip "$@"
 SH
   setsid "$scripts/backup.sh" "$target" >"$BATS_TEST_TMPDIR/out" 2>&1 3>&- &
   pid=$!
-  for _ in {1..600}; do [ -e "$BATS_TEST_TMPDIR/here" ] && break || sleep 0.1; done
-  [ -e "$BATS_TEST_TMPDIR/here" ]
+  eventually test -e "$BATS_TEST_TMPDIR/here"
   kill -TERM -- "-$pid"
   status=0
   wait "$pid" || status=$?

@@ -136,7 +136,7 @@ import socket, sys, time
 s = socket.socket(); s.bind(("127.0.0.1", 0)); s.listen()
 print(s.getsockname()[1], flush=True); time.sleep(60)' >"$BATS_TEST_TMPDIR/port" 3>&- &
   holder=$!
-  for _ in {1..600}; do [ -s "$BATS_TEST_TMPDIR/port" ] && break || sleep 0.1; done
+  eventually test -s "$BATS_TEST_TMPDIR/port"
   port=$(cat "$BATS_TEST_TMPDIR/port")
   printf 'services:\n  prometheus:\n    ports:\n      - mode: ingress\n        host_ip: 127.0.0.1\n        target: 9090\n        published: "%s"\n' "$port" >"$STAND_IN/config"
   deploy

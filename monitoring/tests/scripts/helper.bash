@@ -58,6 +58,16 @@ not_called() { # WORDS
   if grep -F -- "$1" "$STAND_IN/calls"; then return 1; fi
 }
 
+# Waits, for a minute at most, until a command succeeds.
+eventually() { # COMMAND...
+  for _ in {1..600}; do
+    if "$@"; then return; fi
+    sleep 0.1
+  done
+  echo "not within a minute: $*"
+  return 1
+}
+
 says() { # TEXT
   [[ $output == *"$1"* ]] || {
     printf 'not said: %s\noutput (status %s):\n%s\n' "$1" "$status" "$output"

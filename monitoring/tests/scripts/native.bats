@@ -30,7 +30,7 @@ channels() {
   "$python" -c 'import aiosmtpd' 2>/dev/null || return 0
   "$python" -B "$here/stand-in/channels.py" >"$story/channels" 2>&1 3>&- &
   echo "$!" >"$story/channels.pid"
-  for _ in {1..600}; do [ -s "$story/channels" ] && break || sleep 0.1; done
+  eventually test -s "$story/channels"
   read -r slack mail <"$story/channels"
   printf 'http://127.0.0.1:%s/slack' "$slack" >"$monitoring/alertmanager/secrets/slack_url_monitoring"
   printf 'password' >"$monitoring/alertmanager/secrets/smtp_password"
@@ -193,11 +193,8 @@ answers() { # TIME
 @test "a program that was killed is told, and started again by start" {
   read -r pid _ <"$state/run/node-exporter.pid"
   kill -KILL "$pid"
-  for _ in {1..600}; do
-    deploy status
-    [ "$status" -eq 0 ] || break
-    sleep 0.1
-  done
+  is_missed() { deploy status && [ "$status" -ne 0 ]; }
+  eventually is_missed
   ends_with 1
   says "not running"
   deploy start --profile jaeger --profile victoria-metrics
@@ -244,7 +241,8 @@ answers() { # TIME
   if ss -Hltnp | grep -v python; then return 1; fi
   python3 -m http.server --bind 127.0.0.1 9090 >/dev/null 2>&1 3>&- &
   holder=$!
-  for _ in {1..600}; do [ -n "$(ss -Hltn 'sport = :9090')" ] && break || sleep 0.1; done
+  listens() { [ -n "$(ss -Hltn 'sport = :9090')" ]; }
+  eventually listens
   deploy start
   kill "$holder"
   ends_with 1

@@ -9,7 +9,7 @@ setup() {
   password='pa"ss\wo rd'
   /usr/bin/python3 "$here/stand-in/grafana.py" "$password" loki >"$BATS_TEST_TMPDIR/port" 3>&- &
   grafana=$!
-  for _ in {1..600}; do [ -s "$BATS_TEST_TMPDIR/port" ] && break || sleep 0.1; done
+  eventually test -s "$BATS_TEST_TMPDIR/port"
   for name in grafana jaeger; do echo "running healthy" >"$STAND_IN/containers/erlmcp-$name"; done
   echo "erlmcp-grafana 3000 127.0.0.1:$(cat "$BATS_TEST_TMPDIR/port")" >"$STAND_IN/ports"
   mkdir -p "$STAND_IN/volumes/grafana"

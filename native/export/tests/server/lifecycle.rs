@@ -12,8 +12,9 @@ use crate::ports::nowhere;
 use erlmcp_export::{Server, ServerConfig, StartError};
 
 const SHORT: Duration = Duration::from_millis(200);
-/// What must not be waited for, and a time that no machine needs otherwise.
+/// What must not be waited for.
 const LONG: Duration = Duration::from_secs(30);
+/// No machine needs so long if it does not wait.
 const SOON: Duration = Duration::from_secs(15);
 
 fn at(address: SocketAddr) -> ServerConfig {
